@@ -1,0 +1,32 @@
+"""Builds the Cython kernels. All metadata is in setup.cfg."""
+
+import os
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+# EMBEDKIT_CHECKED=1 builds kernels that raise on an index out of bounds.
+CHECKED = os.environ.get("EMBEDKIT_CHECKED") == "1"
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": CHECKED,
+    "wraparound": False,
+    "initializedcheck": CHECKED,
+    "cdivision": True,
+    "freethreading_compatible": True,
+}
+FLAGS = [] if os.name == "nt" else ["-O3"]
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                "spacy_embedkit._ops",
+                ["spacy_embedkit/_ops.pyx"],
+                extra_compile_args=FLAGS,
+            )
+        ],
+        compiler_directives=DIRECTIVES,
+        force=CHECKED,
+    )
+)

@@ -1,0 +1,223 @@
+"""CPU kernels on typed memoryviews.
+
+Design: the array loops below neither check nor allocate nor raise. ops.py, their
+only caller, does that, and reference_ops.py has the same maths as array code.
+Each argument is marked in, out or scratch. Directives stand in setup.py, so that
+a build with EMBEDKIT_CHECKED=1 can turn bounds checks on.
+"""
+
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
+
+ctypedef fused real:
+    float
+    double
+
+# FNV-1a, 64 bit: http://www.isthe.com/chongo/tech/comp/fnv/
+cdef uint64_t FNV_OFFSET = 14695981039346656037ULL
+cdef uint64_t FNV_PRIME = 1099511628211ULL
+# 2**64 / golden ratio, the increment of SplitMix64.
+cdef uint64_t GOLDEN = 0x9E3779B97F4A7C15ULL
+
+
+cdef inline uint64_t mix64(uint64_t x) noexcept nogil:
+    # The finaliser of SplitMix64 (Steele, Lea and Flood 2014).
+    x = (x ^ (x >> 30)) * <uint64_t>0xBF58476D1CE4E5B9ULL
+    x = (x ^ (x >> 27)) * <uint64_t>0x94D049BB133111EBULL
+    return x ^ (x >> 31)
+
+
+cdef inline bint starts_char(unsigned char byte) noexcept nogil:
+    # UTF-8 continuation bytes are 10xxxxxx.
+    return (byte & 0xC0) != 0x80
+
+
+cdef inline bint same_row(
+    const uint64_t[:, ::1] rows, Py_ssize_t i, Py_ssize_t j
+) noexcept nogil:
+    cdef Py_ssize_t a
+    for a in range(rows.shape[1]):
+        if rows[i, a] != rows[j, a]:
+            return False
+    return True
+
+
+def unique_rows(
+    const uint64_t[:, ::1] rows not None,  # in       (N, A)
+    int[::1] slots not None,               # scratch  (2**k,), 2**k > N, all -1
+    int[::1] first not None,               # out      (N,)
+    int[::1] inverse not None,             # out      (N,)
+):
+    """Number the distinct rows 0, 1, ... in order of first appearance.
+
+    first[u] is where distinct row u appears first, inverse[i] the number of row i.
+    Returns the count of distinct rows; first is filled up to it.
+    """
+    cdef Py_ssize_t i, a, slot
+    cdef Py_ssize_t mask = slots.shape[0] - 1
+    cdef int n_unique = 0
+    cdef uint64_t h
+    with nogil:
+        for i in range(rows.shape[0]):
+            h = 0
+            for a in range(rows.shape[1]):
+                h = mix64(h + GOLDEN + rows[i, a])
+            slot = h & mask
+            while slots[slot] >= 0 and not same_row(rows, first[slots[slot]], i):
+                slot = (slot + 1) & mask
+            if slots[slot] < 0:
+                slots[slot] = n_unique
+                first[n_unique] = <int>i
+                n_unique += 1
+            inverse[i] = slots[slot]
+    return n_unique
+
+
+cdef inline Py_ssize_t walk_ngrams(
+    const unsigned char[::1] text,
+    Py_ssize_t begin,
+    Py_ssize_t end,
+    int min_n,
+    int max_n,
+    uint64_t n_rows,
+    int n_hashes,
+    int[:, ::1] out,
+    Py_ssize_t at,
+) noexcept nogil:
+    # Visits the n-grams of one word: writes their rows to out[at:] where n_hashes
+    # is not 0, and returns how many there are. One pass extends the hash of all
+    # n-grams that share a start.
+    cdef Py_ssize_t i, j, count = 0
+    cdef int n, k
+    cdef uint64_t h
+    for i in range(begin, end):
+        if not starts_char(text[i]):
+            continue
+        h = FNV_OFFSET
+        n = 0
+        j = i
+        while j < end and n < max_n:
+            h = (h ^ text[j]) * FNV_PRIME
+            j += 1
+            while j < end and not starts_char(text[j]):
+                h = (h ^ text[j]) * FNV_PRIME
+                j += 1
+            n += 1
+            if n >= min_n:
+                for k in range(n_hashes):
+                    out[at + count, k] = <int>(mix64(h + k * GOLDEN) % n_rows)
+                count += 1
+    if count == 0:
+        # Shorter than min_n: the word as a whole is its one n-gram.
+        h = FNV_OFFSET
+        for i in range(begin, end):
+            h = (h ^ text[i]) * FNV_PRIME
+        for k in range(n_hashes):
+            out[at, k] = <int>(mix64(h + k * GOLDEN) % n_rows)
+        count = 1
+    return count
+
+
+def count_ngrams(
+    const unsigned char[::1] text not None,  # in   UTF-8 of all words, joined
+    const int[::1] starts not None,          # in   (T + 1,), word t is starts[t:t+2]
+    int min_n,
+    int max_n,
+    int[::1] counts not None,                # out  (T,)
+):
+    """counts[t] = number of n-grams of word t, at least 1."""
+    cdef Py_ssize_t t
+    with nogil:
+        for t in range(counts.shape[0]):
+            counts[t] = <int>walk_ngrams(
+                text, starts[t], starts[t + 1], min_n, max_n, 1, 0, None, 0
+            )
+
+
+def ngram_rows(
+    const unsigned char[::1] text not None,  # in   UTF-8 of all words, joined
+    const int[::1] starts not None,          # in   (T + 1,), word t is starts[t:t+2]
+    int min_n,
+    int max_n,
+    int n_rows,
+    int[:, ::1] out not None,                # out  (sum of counts, K)
+):
+    """out[p, k] = row k of n-gram p: mix64(fnv1a(n-gram) + k * GOLDEN) % n_rows."""
+    cdef Py_ssize_t t, at = 0
+    cdef int n_hashes = <int>out.shape[1]
+    with nogil:
+        for t in range(starts.shape[0] - 1):
+            at += walk_ngrams(
+                text, starts[t], starts[t + 1], min_n, max_n, n_rows, n_hashes, out, at
+            )
+
+
+def first_outside(
+    const int[::1] rows not None,  # in  (N,)
+    int n_rows,
+):
+    """Position of the first entry that is not in 0..n_rows-1, or -1."""
+    cdef Py_ssize_t i, bad = -1
+    with nogil:
+        for i in range(rows.shape[0]):
+            if rows[i] < 0 or rows[i] >= n_rows:
+                bad = i
+                break
+    return bad
+
+
+def gather_rows(
+    const real[:, ::1] table not None,  # in   (V, O)
+    const int[::1] rows not None,       # in   (N,), entries 0..V-1
+    real[:, ::1] out not None,          # out  (N, O)
+):
+    """out[i] = table[rows[i]]."""
+    cdef Py_ssize_t i, width = table.shape[1]
+    if width == 0:
+        return
+    with nogil:
+        for i in range(rows.shape[0]):
+            memcpy(&out[i, 0], &table[rows[i], 0], width * sizeof(real))
+
+
+def scatter_add_rows(
+    const real[:, ::1] values not None,  # in   (N, O)
+    const int[::1] rows not None,        # in   (N,), entries 0..V-1
+    real[:, ::1] out not None,           # out  (V, O), added to
+):
+    """out[rows[i]] += values[i]."""
+    cdef Py_ssize_t i, o
+    with nogil:
+        for i in range(rows.shape[0]):
+            for o in range(out.shape[1]):
+                out[rows[i], o] += values[i, o]
+
+
+def sum_rows(
+    const real[:, ::1] table not None,  # in   (V, O)
+    const int[::1] rows not None,       # in   (P,), entries 0..V-1
+    const int[::1] starts not None,     # in   (T + 1,), segment t is starts[t:t+2]
+    real[:, ::1] out not None,          # out  (T, O), zeros on entry
+):
+    """out[t] += sum of table[rows[p]] over p in segment t."""
+    cdef Py_ssize_t t, p, o
+    with nogil:
+        for t in range(out.shape[0]):
+            for p in range(starts[t], starts[t + 1]):
+                for o in range(out.shape[1]):
+                    out[t, o] += table[rows[p], o]
+
+
+def scatter_add_sums(
+    const real[:, ::1] values not None,  # in   (T, O)
+    const int[::1] rows not None,        # in   (P,), entries 0..V-1
+    const int[::1] starts not None,      # in   (T + 1,), segment t is starts[t:t+2]
+    real[:, ::1] out not None,           # out  (V, O), added to
+):
+    """out[rows[p]] += values[t] for p in segment t: the gradient of sum_rows."""
+    cdef Py_ssize_t t, p, o
+    with nogil:
+        for t in range(values.shape[0]):
+            for p in range(starts[t], starts[t + 1]):
+                for o in range(out.shape[1]):
+                    out[rows[p], o] += values[t, o]

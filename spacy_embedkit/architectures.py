@@ -1,0 +1,187 @@
+"""Registered embedding layers: Model[List[Doc], List[Floats2d]].
+
+Each is a drop-in value of `[components.tok2vec.model.embed]` and runs once a word
+type, see layers/types.py.
+"""
+
+from functools import partial
+from typing import Dict, List, Optional, Union, cast
+
+from spacy.ml.models.tok2vec import MultiHashEmbed
+from spacy.tokens import Doc
+from thinc.api import Dropout, Maxout, Model, add, chain, concatenate
+from thinc.types import Floats2d
+
+from .checks import (
+    check_key2row,
+    check_ngrams,
+    check_positive,
+    check_tables,
+    text_attr,
+)
+from .layers import multi_hash
+from .layers.hash_tables import hash_tables
+from .layers.ngram_table import ngram_table
+from .layers.static_vectors import static_vectors
+from .layers.types import Types, per_type
+from .layers.word_table import word_table
+
+
+def build_multi_hash_embed_v1(
+    width: int,
+    attrs: Union[List[str], List[int], List[Union[str, int]]],
+    rows: List[int],
+    include_static_vectors: bool,
+) -> Model[List[Doc], List[Floats2d]]:
+    """Embed each token by hashed attributes: spacy.MultiHashEmbed.v2, once a type.
+
+    Same parameters, nodes, weights and numbers as the stock layer: each loads what
+    the other saved. Gradients are summed by type before they go back.
+
+    width (int): Output width, and the width of every table; 1 or more. Usual values
+        are 64 to 300.
+    attrs (List[Union[str, int]]): Token attributes, each with a table of its own,
+        such as NORM, PREFIX, SUFFIX, SHAPE; at least one.
+    rows (List[int]): Rows of each table, 1 or more; as many entries as attrs. Usual
+        values are 1000 to 10000.
+    include_static_vectors (bool): Whether to use the vocab's vectors as well.
+    Shapes: docs of N tokens -> one (N, width) float32 array a doc.
+    Raises: ValueError on a width, attribute or number of rows that is not allowed,
+        and at initialization on static vectors without a vectors table.
+    Source: https://spacy.io/api/architectures#MultiHashEmbed
+    """
+    name = "MultiHashEmbed.v1"
+    check_positive(name, "width", width)
+    check_tables(name, "attrs", attrs, "rows", rows)
+    check_positive(name, "the number of attrs", len(attrs))
+    model = MultiHashEmbed(width, attrs, rows, include_static_vectors)
+    model.replace_callbacks(
+        multi_hash.forward, init=partial(multi_hash.init, model.init)
+    )
+    return model
+
+
+def build_subword_hash_embed_v1(
+    width: int,
+    rows: int,
+    *,
+    min_n: int = 3,
+    max_n: int = 5,
+    n_hashes: int = 2,
+    boundaries: bool = True,
+    attr: str = "NORM",
+    attrs: Optional[List[str]] = None,
+    attr_rows: Optional[List[int]] = None,
+    include_static_vectors: bool = False,
+) -> Model[List[Doc], List[Floats2d]]:
+    """Embed each token by its character n-grams, and by hashed attributes if given.
+
+    The n-gram sum, the attribute tables and the static vectors, each `width` wide,
+    are put side by side and mixed by a maxout layer of three pieces.
+
+    width (int): Output width; 1 or more. Usual values are 64 to 300.
+    rows (int): Rows (buckets) of the n-gram table; 1 or more. Usual values are 5000
+        to 50000.
+    min_n, max_n (int): Length of the n-grams in code points, 1 <= min_n <= max_n.
+        A word shorter than min_n counts as one n-gram.
+    n_hashes (int): Rows summed for each n-gram, 1 to 8. With 2 or more, two n-grams
+        rarely share all of their rows.
+    boundaries (bool): Put < and > around the word before the n-grams are taken.
+    attr (str): Attribute whose n-grams are taken: ORTH, NORM, LOWER, SHAPE, PREFIX
+        or SUFFIX.
+    attrs (Optional[List[str]]): Token attributes with hashed tables beside the
+        n-grams. None stands for NORM, PREFIX, SUFFIX, SHAPE; [] for none.
+    attr_rows (Optional[List[int]]): Rows of each of these tables, 1 or more. None
+        stands for 5000, 1000, 2500, 2500, and goes with attrs = None only.
+    include_static_vectors (bool): Whether to use the vocab's vectors as well.
+    Shapes: docs of N tokens -> one (N, width) float32 array a doc.
+    Raises: ValueError on a setting that is not allowed, and at initialization on
+        static vectors without a vectors table.
+    Source: Bojanowski et al. 2017, arXiv:1607.04606; the hash is in ops.ngram_rows.
+    """
+    name = "SubwordHashEmbed.v1"
+    check_positive(name, "width", width)
+    check_positive(name, "rows", rows)
+    check_ngrams(name, min_n, max_n, n_hashes)
+    if attrs is None and attr_rows is None:
+        attrs, attr_rows = (
+            ["NORM", "PREFIX", "SUFFIX", "SHAPE"],
+            [5000, 1000, 2500, 2500],
+        )
+    columns = check_tables(name, "attrs", attrs or [], "attr_rows", attr_rows or [])
+    text = text_attr(name, attr)
+    features: List[Model[Types, Floats2d]] = [
+        ngram_table(
+            width,
+            rows,
+            attr=text,
+            min_n=min_n,
+            max_n=max_n,
+            n_hashes=n_hashes,
+            boundaries=boundaries,
+        )
+    ]
+    if columns:
+        features.append(hash_tables(width, columns, attr_rows or []))
+    if include_static_vectors:
+        features.append(static_vectors(width))
+    n_features = 1 + len(columns) + include_static_vectors
+    mix = Maxout(width, width * n_features, nP=3, normalize=True)
+    return per_type(
+        chain(concatenate(*features), mix),
+        [text, *columns],
+        include_static_vectors=include_static_vectors,
+        dropout=Dropout(0.0),
+    )
+
+
+def build_static_hash_embed_v1(
+    output_width: int,
+    embed_rows: int,
+    *,
+    vector_width: Optional[int] = None,
+    key2row: Optional[Dict[Union[str, int], int]] = None,
+    unseen_row: int = 0,
+    attr: str = "ORTH",
+) -> Model[List[Doc], List[Floats2d]]:
+    """Embed each token as its projected static vector plus a learned row.
+
+    The sum of the vocab's vectors, which stay as they are, and a small table that
+    learns what the task needs on top of them.
+
+    output_width (int): Output width; 1 or more.
+    embed_rows (int): Rows of the learned table; 1 or more.
+    vector_width (Optional[int]): Width that the vocab's vectors must have; None
+        accepts any.
+    key2row (Optional[Dict[Union[str, int], int]]): Row of each word that is to have
+        one, 0..embed_rows-1. A word is written as its text; from Python it may be
+        its number in the string store. None hashes every word to four rows.
+    unseen_row (int): Row that all words outside key2row share, 0..embed_rows-1. Not
+        used without key2row, and then has to be 0.
+    attr (str): Attribute that the learned table is keyed by: ORTH, NORM, LOWER,
+        SHAPE, PREFIX or SUFFIX.
+    Shapes: docs of N tokens -> one (N, output_width) float32 array a doc.
+    Raises: ValueError on a setting that is not allowed, and at initialization if the
+        vocab has no vectors or vectors of another width.
+    Source: https://spacy.io/usage/embeddings-transformers#custom-embedding-layer
+    """
+    name = "StaticHashEmbed.v1"
+    check_positive(name, "output_width", output_width)
+    check_positive(name, "embed_rows", embed_rows)
+    if vector_width is not None:
+        check_positive(name, "vector_width", vector_width)
+    check_key2row(name, key2row, unseen_row, embed_rows)
+    text = text_attr(name, attr)
+    learned: Model[Types, Floats2d]
+    if key2row is None:
+        learned = hash_tables(output_width, [text], [embed_rows])
+    else:
+        learned = word_table(
+            output_width, embed_rows, attr=text, key2row=key2row, unseen_row=unseen_row
+        )
+    return per_type(
+        cast(Model, add(static_vectors(output_width, vector_width), learned)),
+        [text],
+        include_static_vectors=True,
+        dropout=Dropout(0.0),
+    )

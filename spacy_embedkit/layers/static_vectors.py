@@ -1,0 +1,119 @@
+"""The vocab's vectors table, projected to the width of the network."""
+
+from typing import Any, Callable, List, Optional, Tuple, cast
+
+from spacy.vectors import Mode, Vectors
+from spacy.vocab import Vocab
+from thinc.api import Model
+from thinc.initializers import glorot_uniform_init
+from thinc.types import Floats1d, Floats2d, Ints1d
+
+from .types import Types, vectors_attr
+
+
+def static_vectors(nO: int, nM: Optional[int] = None) -> Model[Types, Floats2d]:
+    """Embed each type as its row of the vocab's vectors table, projected.
+
+    The table is read from the vocab and not trained. A word without a vector gets
+    zeros, and adds nothing to the gradient.
+
+    nO (int): Width of an output row.
+    nM (Optional[int]): Width that the table must have; None takes what it has.
+    Shapes: T types -> (T, nO) float32; W (nO, nM).
+    Raises: ValueError at initialization, if the vocab has no vectors or the table
+        has another width.
+    """
+    return Model(
+        "static_vectors",
+        forward,
+        init=init,
+        dims={"nO": nO, "nM": nM},
+        params={"W": None},
+        attrs={"dropout_rate": 0.0},
+    )
+
+
+def forward(
+    model: Model[Types, Floats2d], types: Types, is_train: bool
+) -> Tuple[Floats2d, Callable]:
+    """Project the vectors of the types."""
+    V, missing = find_vectors(model, types)
+    V[missing] = 0.0
+    return project(model, V, is_train)
+
+
+def init(
+    model: Model[Types, Floats2d],
+    X: Optional[Types] = None,
+    Y: Optional[Floats2d] = None,
+) -> None:
+    """Take the width from the table, and draw W."""
+    if X is not None:
+        model.set_dim("nM", check_vectors(X.vocab, model.maybe_get_dim("nM")))
+    if model.has_dim("nM") is None:
+        raise ValueError(
+            "static_vectors: initialized without docs, so the width of the vectors "
+            "is unknown; pass a sample of docs as X"
+        )
+    shape = (model.get_dim("nO"), model.get_dim("nM"))
+    model.set_param("W", glorot_uniform_init(model.ops, shape))
+
+
+def check_vectors(vocab: Vocab, width: Optional[int] = None) -> int:
+    """Return the width of the vectors table, or raise ValueError.
+
+    width: Width that the table must have, if any.
+    """
+    shape = vocab.vectors.shape
+    if 0 in shape:
+        raise ValueError(
+            f"static vectors: the vocab's vectors table has shape {tuple(shape)}, but "
+            "at least one row and one column are needed; set `vectors` in "
+            "[initialize] to a folder made by `spacy init vectors`, or leave static "
+            "vectors out"
+        )
+    if width is not None and width != shape[1]:
+        raise ValueError(
+            f"static vectors: the layer takes vectors {width} wide, but the vocab's "
+            f"table has shape {tuple(shape)}; load the table that the layer was made "
+            "for, or change the width in the config"
+        )
+    return shape[1]
+
+
+def find_vectors(model: Model, types: Types) -> Tuple[Floats2d, Ints1d]:
+    """Look the types up in the table of their vocab.
+
+    Returns (V, missing): V (T, nM) float32, a copy; missing (M,), the types without
+        a vector, whose rows of V are undefined.
+    """
+    table = types.vocab.vectors
+    keys = types.column(vectors_attr(types.vocab))
+    check_vectors(types.vocab, model.get_dim("nM"))
+    missing = model.ops.alloc1i(0)
+    if isinstance(table, Vectors) and table.mode == Mode.default:
+        rows = table.find(keys=keys)
+        missing = model.ops.xp.flatnonzero(rows < 0)
+        V = table.data[rows]
+    else:
+        V = table.get_batch(keys)
+    V = model.ops.as_contig(model.ops.asarray(V), dtype="f")
+    return cast(Floats2d, V), missing
+
+
+def project(
+    model: Model, V: Floats2d, is_train: bool
+) -> Tuple[Floats2d, Callable[[Floats2d], List[Any]]]:
+    """Multiply with W, (T, nM) to (T, nO), with dropout by output column."""
+    W = cast(Floats2d, model.ops.as_contig(model.get_param("W")))
+    Y = model.ops.gemm(V, W, trans2=True)
+    rate = model.attrs["dropout_rate"]
+    rate = rate if is_train else 0.0
+    mask = cast(Floats1d, model.ops.get_dropout_mask((W.shape[0],), rate))
+    Y *= mask
+
+    def backprop(dY: Floats2d) -> List[Any]:
+        model.inc_grad("W", model.ops.gemm(dY * mask, V, trans1=True))
+        return []
+
+    return Y, backprop

@@ -1,0 +1,162 @@
+"""Arithmetic of the layers: checks the input, then picks the kernel or array code.
+
+The only module that chooses. The kernels serve every CPU backend of thinc; other
+backends run reference_ops. A failed build of the kernels fails the import: nothing
+falls back in silence.
+"""
+
+from typing import Sequence, Tuple, cast
+
+import numpy
+from numpy.typing import NDArray
+from thinc.api import NumpyOps, Ops
+from thinc.types import Floats2d, Ints1d, Ints2d
+
+from . import _ops, reference_ops
+
+
+def unique_rows(rows: Ints2d) -> Tuple[Ints1d, Ints1d]:
+    """Find the distinct rows of an array in O(N).
+
+    rows: (N, A) uint64 on the CPU; N and A may be 0.
+    Returns (first, inverse): first (U,) int32, where each distinct row appears
+        first, in that order; inverse (N,) int32, the number of each row, 0..U-1.
+    """
+    keys = numpy.ascontiguousarray(rows, dtype="uint64")
+    n = keys.shape[0]
+    slots = numpy.full(1 << max(3, (2 * n).bit_length()), -1, dtype="i")
+    first = numpy.empty(n, dtype="i")
+    inverse = numpy.empty(n, dtype="i")
+    n_unique = _ops.unique_rows(keys, slots, first, inverse)
+    return cast(Ints1d, first[:n_unique]), cast(Ints1d, inverse)
+
+
+def ngram_rows(
+    words: Sequence[str], min_n: int, max_n: int, n_hashes: int, n_rows: int
+) -> Tuple[Ints1d, Ints1d]:
+    """Hash the character n-grams of words to table rows.
+
+    An n-gram is a run of min_n to max_n code points. A word shorter than min_n,
+    the empty one too, is its own one n-gram. Row k of an n-gram is SplitMix64's
+    finaliser of (FNV-1a + k * 0x9E3779B97F4A7C15), 64 bits, modulo n_rows; FNV-1a
+    runs over the n-gram's UTF-8 bytes.
+
+    Returns (rows, lengths): rows (P,) int32, n_hashes entries for each n-gram,
+        n-grams by start, then by length; lengths (T,) int32, entries of each word.
+    Sources: Bojanowski et al. 2017 (n-grams), arXiv:1607.04606; Svenstrup et al.
+        2017 (several hashes into one table), arXiv:1709.03933; draft-eastlake-fnv;
+        Steele, Lea and Flood 2014 (SplitMix64).
+    """
+    encoded = [word.encode("utf8", "surrogatepass") for word in words]
+    starts = numpy.zeros(len(words) + 1, dtype="i")
+    numpy.cumsum([len(word) for word in encoded], out=starts[1:])
+    text = b"".join(encoded)
+    counts = numpy.empty(len(words), dtype="i")
+    _ops.count_ngrams(text, starts, min_n, max_n, counts)
+    rows = numpy.empty((int(counts.sum(dtype="int64")), n_hashes), dtype="i")
+    _ops.ngram_rows(text, starts, min_n, max_n, n_rows, rows)
+    return cast(Ints1d, rows.reshape(-1)), cast(Ints1d, counts * numpy.int32(n_hashes))
+
+
+def gather_rows(ops: Ops, table: Floats2d, rows: Ints1d) -> Floats2d:
+    """Copy one table row for each item: (V, O) and (N,) int32 to (N, O).
+
+    Raises IndexError naming the entry if a row number is not in 0..V-1.
+    """
+    if not isinstance(ops, NumpyOps):
+        return reference_ops.gather_rows(ops, table, rows)
+    E, index = numpy.ascontiguousarray(table), as_index(rows)
+    check_rows("gather_rows", index, len(E))
+    out = numpy.empty((len(index), E.shape[1]), dtype=E.dtype)
+    _ops.gather_rows(E, index, out)
+    return cast(Floats2d, out)
+
+
+def scatter_add_rows(ops: Ops, values: Floats2d, rows: Ints1d, n_rows: int) -> Floats2d:
+    """Sum the values that share a row: (N, O) and (N,) int32 to (n_rows, O).
+
+    The gradient of gather_rows to its table. Raises ValueError if there is not one
+    row number for each value, IndexError if one is not in 0..n_rows-1.
+    """
+    if not isinstance(ops, NumpyOps):
+        return reference_ops.scatter_add_rows(ops, values, rows, n_rows)
+    dY, index = numpy.ascontiguousarray(values), as_index(rows)
+    check_rows("scatter_add_rows", index, n_rows)
+    check_length("scatter_add_rows", "values", len(dY), "rows", len(index))
+    out = numpy.zeros((n_rows, dY.shape[1]), dtype=dY.dtype)
+    _ops.scatter_add_rows(dY, index, out)
+    return cast(Floats2d, out)
+
+
+def sum_rows(ops: Ops, table: Floats2d, rows: Ints1d, lengths: Ints1d) -> Floats2d:
+    """Sum the table rows of each segment.
+
+    table: (V, O); rows: (P,) int32, entries 0..V-1; lengths: (T,) int32, sum P.
+    Returns (T, O), zeros for a segment of length 0.
+    Raises ValueError on lengths that do not add up to P, IndexError on a bad row.
+    """
+    if not isinstance(ops, NumpyOps):
+        return reference_ops.sum_rows(ops, table, rows, lengths)
+    E, index = numpy.ascontiguousarray(table), as_index(rows)
+    check_rows("sum_rows", index, len(E))
+    starts = segment_starts("sum_rows", lengths, len(index))
+    out = numpy.zeros((len(lengths), E.shape[1]), dtype=E.dtype)
+    _ops.sum_rows(E, index, starts, out)
+    return cast(Floats2d, out)
+
+
+def scatter_add_sums(
+    ops: Ops, values: Floats2d, rows: Ints1d, lengths: Ints1d, n_rows: int
+) -> Floats2d:
+    """Gradient of sum_rows to its table.
+
+    values: (T, O); rows: (P,) int32, entries 0..n_rows-1; lengths: (T,), sum P.
+    Returns (n_rows, O). Raises ValueError and IndexError as sum_rows does.
+    """
+    if not isinstance(ops, NumpyOps):
+        return reference_ops.scatter_add_sums(ops, values, rows, lengths, n_rows)
+    dY, index = numpy.ascontiguousarray(values), as_index(rows)
+    check_rows("scatter_add_sums", index, n_rows)
+    check_length("scatter_add_sums", "values", len(dY), "lengths", len(lengths))
+    starts = segment_starts("scatter_add_sums", lengths, len(index))
+    out = numpy.zeros((n_rows, dY.shape[1]), dtype=dY.dtype)
+    _ops.scatter_add_sums(dY, index, starts, out)
+    return cast(Floats2d, out)
+
+
+def as_index(rows: Ints1d) -> NDArray:
+    """Row numbers as the kernels take them: contiguous int32."""
+    return numpy.ascontiguousarray(rows, dtype="i")
+
+
+def check_rows(name: str, rows: NDArray, n_rows: int) -> None:
+    """Raise IndexError if an entry of rows is not in 0..n_rows-1."""
+    bad = _ops.first_outside(rows, n_rows)
+    if bad >= 0:
+        raise IndexError(
+            f"{name}: rows[{bad}] is {rows[bad]}, but the table has {n_rows} rows; "
+            "take row numbers modulo the number of rows"
+        )
+
+
+def check_length(name: str, what: str, n: int, other: str, n_other: int) -> None:
+    """Raise ValueError unless the two arguments have the same length."""
+    if n != n_other:
+        raise ValueError(
+            f"{name}: {n} {what} were given with {n_other} {other}; give one of "
+            f"{other} for each of {what}"
+        )
+
+
+def segment_starts(name: str, lengths: Ints1d, total: int) -> NDArray:
+    """Where each segment starts, and the end: (T,) lengths to (T + 1,) int32."""
+    counts = numpy.asarray(lengths, dtype="int64")
+    if counts.sum() != total or (counts < 0).any():
+        raise ValueError(
+            f"{name}: the lengths add up to {counts.sum()}, the smallest is "
+            f"{counts.min(initial=0)}, but there are {total} rows; give lengths of 0 "
+            "or more that add up to the number of rows"
+        )
+    starts = numpy.zeros(len(counts) + 1, dtype="i")
+    numpy.cumsum(counts, out=starts[1:])
+    return starts

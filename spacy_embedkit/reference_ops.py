@@ -1,0 +1,76 @@
+"""The kernels' maths as plain array code.
+
+It is what the tests hold the kernels against, and what runs on a GPU. The array
+functions take thinc's `Ops`, so that one text serves numpy and cupy.
+"""
+
+from typing import List, Tuple
+
+import numpy
+from numpy.typing import NDArray
+from thinc.api import Ops
+from thinc.types import Floats2d, Ints1d
+
+MASK = 2**64 - 1
+FNV_OFFSET = 14695981039346656037
+FNV_PRIME = 1099511628211
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+def unique_rows(rows: NDArray) -> Tuple[NDArray, NDArray]:
+    """Distinct rows by first appearance: where each appears first, and the inverse."""
+    _, first, inverse = numpy.unique(
+        rows, axis=0, return_index=True, return_inverse=True
+    )
+    order = numpy.argsort(first)
+    rank = numpy.empty_like(order)
+    rank[order] = numpy.arange(len(order))
+    return first[order].astype("i"), rank[inverse.reshape(-1)].astype("i")
+
+
+def ngrams(word: str, min_n: int, max_n: int) -> List[str]:
+    """The n-grams of a word by start, then length; the word if it has none."""
+    found = [
+        word[i : i + n]
+        for i in range(len(word))
+        for n in range(min_n, max_n + 1)
+        if i + n <= len(word)
+    ]
+    return found or [word]
+
+
+def ngram_row(ngram: str, k: int, n_rows: int) -> int:
+    """Row k of an n-gram: SplitMix64's finaliser over FNV-1a (64 bit) of its UTF-8."""
+    h = FNV_OFFSET
+    for byte in ngram.encode("utf8", "surrogatepass"):
+        h = ((h ^ byte) * FNV_PRIME) & MASK
+    h = (h + k * GOLDEN) & MASK
+    h = ((h ^ (h >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    h = ((h ^ (h >> 27)) * 0x94D049BB133111EB) & MASK
+    return (h ^ (h >> 31)) % n_rows
+
+
+def gather_rows(ops: Ops, table: Floats2d, rows: Ints1d) -> Floats2d:
+    """table[rows]: (V, O) and (N,) to (N, O)."""
+    return table[rows]
+
+
+def scatter_add_rows(ops: Ops, values: Floats2d, rows: Ints1d, n_rows: int) -> Floats2d:
+    """Sum of the values by row: (N, O) and (N,) to (n_rows, O)."""
+    out = ops.alloc2f(n_rows, values.shape[1], dtype=values.dtype)
+    ops.scatter_add(out, rows, values)
+    return out
+
+
+def sum_rows(ops: Ops, table: Floats2d, rows: Ints1d, lengths: Ints1d) -> Floats2d:
+    """Sum of the table rows of each segment: (V, O), (P,), (T,) to (T, O)."""
+    segments = ops.xp.repeat(ops.xp.arange(len(lengths)), ops.to_numpy(lengths))
+    return scatter_add_rows(ops, table[rows], segments, len(lengths))
+
+
+def scatter_add_sums(
+    ops: Ops, values: Floats2d, rows: Ints1d, lengths: Ints1d, n_rows: int
+) -> Floats2d:
+    """Gradient of sum_rows to the table: (T, O), (P,), (T,) to (n_rows, O)."""
+    segments = ops.xp.repeat(ops.xp.arange(len(lengths)), ops.to_numpy(lengths))
+    return scatter_add_rows(ops, values[segments], rows, n_rows)

@@ -1,0 +1,56 @@
+"""Fixtures and the hypothesis profile."""
+
+import os
+from pathlib import Path
+
+import numpy
+import pytest
+import spacy
+from hypothesis import HealthCheck, settings
+from spacy.language import Language
+from spacy.tokens import Doc
+
+# The kernels are small: a slow example is the machine's doing, not theirs.
+settings.register_profile(
+    "default",
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("default")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def root() -> Path:
+    """Folder of the checkout."""
+    return ROOT
+
+
+@pytest.fixture
+def nlp() -> Language:
+    """Blank English pipeline with vectors for two words of three."""
+    nlp = spacy.blank("en")
+    random = numpy.random.default_rng(0)
+    for word in ["the", "cat", "sat", "mat", "on", "dog"]:
+        nlp.vocab.set_vector(word, random.normal(size=6).astype("f"))
+    return nlp
+
+
+@pytest.fixture
+def docs(nlp: Language) -> list[Doc]:
+    """Docs with repeats, an empty doc, one token, odd Unicode."""
+    texts = [
+        "The cat sat on the mat. The cat sat.",
+        "",
+        "cat",
+        "naïve café — 東京 🙂🙂 the  zebra\n\nA\u0301 \u200b x",
+    ]
+    return [nlp.make_doc(text) for text in texts]
+
+
+@pytest.fixture
+def offline_env() -> dict[str, str]:
+    """Environment of a fresh process: one thread, no hub."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}

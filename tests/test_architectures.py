@@ -1,0 +1,418 @@
+"""Embedding layers: numbers, gradients, odd docs, saving, errors by their words."""
+
+import numpy
+import pytest
+import spacy
+from hypothesis import given
+from numpy.testing import assert_allclose, assert_array_equal
+from spacy.ml.models import MultiHashEmbed
+from spacy.tokens import Doc
+from thinc.api import Adam, fix_random_seed, set_dropout_rate
+
+from spacy_embedkit import ops
+from spacy_embedkit.architectures import (
+    build_multi_hash_embed_v1,
+    build_static_hash_embed_v1,
+    build_subword_hash_embed_v1,
+)
+
+from .gradients import assert_gradient
+from .strategies import token_docs
+
+ATTRS = ["NORM", "PREFIX", "SUFFIX", "SHAPE"]
+ROWS = [40, 20, 30, 10]
+
+BUILDERS = {
+    "multi_hash": lambda: build_multi_hash_embed_v1(8, ATTRS, ROWS, False),
+    "multi_hash_one": lambda: build_multi_hash_embed_v1(8, ["ORTH"], [20], False),
+    "multi_hash_static": lambda: build_multi_hash_embed_v1(8, ATTRS, ROWS, True),
+    "subword": lambda: build_subword_hash_embed_v1(8, 50),
+    "subword_alone": lambda: build_subword_hash_embed_v1(8, 50, attrs=[], attr_rows=[]),
+    "subword_static": lambda: build_subword_hash_embed_v1(
+        8, 50, min_n=1, max_n=2, n_hashes=1, include_static_vectors=True
+    ),
+    "static_hash": lambda: build_static_hash_embed_v1(8, 20),
+    "static_words": lambda: build_static_hash_embed_v1(
+        8, 5, key2row={"the": 1, "cat": 2, "": 3}, unseen_row=4
+    ),
+}
+
+
+@pytest.fixture(params=BUILDERS, ids=list(BUILDERS))
+def model(request, docs):
+    fix_random_seed(0)
+    return BUILDERS[request.param]().initialize(X=docs)
+
+
+def stock_pair(docs, static, attrs=ATTRS, rows=ROWS):
+    """A stock layer, and ours with the weights that it saved."""
+    fix_random_seed(1)
+    stock = MultiHashEmbed(8, attrs, rows, static).initialize(X=docs)
+    ours = build_multi_hash_embed_v1(8, attrs, rows, static).initialize(X=docs)
+    return stock, ours.from_bytes(stock.to_bytes())
+
+
+def gradients_of(model):
+    return {
+        (i, name): node.get_grad(name)
+        for i, node in enumerate(model.walk())
+        for name in node.grad_names
+    }
+
+
+def run_both(stock, ours, docs, drop=0.0):
+    """Outputs and gradients of both for one random output gradient."""
+    results = []
+    for layer in (stock, ours):
+        set_dropout_rate(layer, drop)
+        fix_random_seed(2)
+        Y, backprop = layer(docs, is_train=True)
+        random = numpy.random.default_rng(3)
+        backprop([random.normal(size=y.shape).astype("f") for y in Y])
+        results.append((Y, gradients_of(layer)))
+        layer.finish_update(lambda key, weights, gradient: (weights, gradient))
+    return results
+
+
+@pytest.mark.parametrize("static", [False, True])
+@given(words=token_docs)
+def test_multi_hash_equals_stock(static, nlp, words):
+    docs = [Doc(nlp.vocab, words=w) for w in [["the", "cat", "zzz"], *words]]
+    (Y, grads), (Y2, grads2) = run_both(*stock_pair(docs, static), docs)
+    assert [y.shape for y in Y] == [y.shape for y in Y2]
+    for y, y2 in zip(Y, Y2, strict=True):
+        assert_allclose(y2, y, atol=1e-5)
+    assert grads.keys() == grads2.keys()
+    for key, grad in grads.items():
+        assert_allclose(grads2[key], grad, rtol=1e-5, atol=1e-5)
+
+
+def test_multi_hash_equals_stock_after_both_ways_of_saving(docs, tmp_path):
+    stock, ours = stock_pair(docs, True)
+    ours.to_disk(tmp_path / "model")
+    back = MultiHashEmbed(8, ATTRS, ROWS, True).from_disk(tmp_path / "model")
+    for y, y2 in zip(stock.predict(docs), back.predict(docs), strict=True):
+        assert_array_equal(y2, y)
+    assert ours.to_bytes() == stock.to_bytes()
+
+
+def test_multi_hash_draws_the_weights_of_stock(docs):
+    fix_random_seed(5)
+    stock = MultiHashEmbed(8, ATTRS, ROWS, False).initialize(X=docs)
+    fix_random_seed(5)
+    ours = build_multi_hash_embed_v1(8, ATTRS, ROWS, False).initialize(X=docs)
+    assert ours.to_bytes() == stock.to_bytes()
+
+
+def test_multi_hash_drops_out_tokens_not_types(nlp):
+    # Two tokens of one type get masks of their own, exactly as in stock.
+    docs = [Doc(nlp.vocab, words=["cat"] * 50)]
+    stock, ours = stock_pair(docs, False)
+    for layer in (stock, ours):
+        # Leave only the last dropout on, whose masks then come from equal draws.
+        set_dropout_rate(layer, 0.0)
+        for node in layer.walk():
+            if node.name == "dropout":
+                node.attrs["dropout_rate"] = 0.5
+    outputs = []
+    for layer in (stock, ours):
+        fix_random_seed(0)
+        for node in layer.walk():
+            node.attrs.pop("dropout_rate", None) if node.name == "hashembed" else None
+        outputs.append(layer(docs, is_train=True)[0][0])
+    assert len(numpy.unique(outputs[1] == 0, axis=0)) > 10
+    assert_array_equal(outputs[1] == 0, outputs[0] == 0)
+
+
+@given(words=token_docs)
+def test_once_a_type_equals_once_a_token(model_factory, nlp, words):
+    docs = [Doc(nlp.vocab, words=w) for w in [["the", "cat"], *words]]
+    ours = model_factory(docs)
+    Y, backprop = ours(docs, is_train=True)
+    dY = [numpy.random.default_rng(0).normal(size=y.shape).astype("f") for y in Y]
+    backprop(dY)
+    grads = gradients_of(ours)
+    ours.finish_update(lambda key, weights, gradient: (weights, gradient))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "spacy_embedkit.layers.types.ops.unique_rows",
+            lambda rows: (numpy.arange(len(rows)), numpy.arange(len(rows))),
+        )
+        Y2, backprop = ours(docs, is_train=True)
+        backprop(dY)
+    for y, y2 in zip(Y, Y2, strict=True):
+        assert_allclose(y2, y, atol=1e-5)
+    for key, grad in gradients_of(ours).items():
+        assert_allclose(grads[key], grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(params=BUILDERS, ids=list(BUILDERS))
+def model_factory(request):
+    def make(docs):
+        fix_random_seed(0)
+        return BUILDERS[request.param]().initialize(X=docs)
+
+    return make
+
+
+def test_gradient_matches_differences(model, docs, request):
+    if request.node.callspec.params["model"] == "multi_hash_static":
+        # Stock's gradient for words without a vector is not the true one; the layer
+        # promises stock's numbers, so only words with a vector are compared.
+        docs = [Doc(docs[0].vocab, words=["the", "cat", "sat", "the"])]
+    assert_gradient(model, docs)
+
+
+def test_output_has_a_row_for_each_token(model, docs):
+    Y = model.predict(docs)
+    assert [y.shape for y in Y] == [(len(doc), 8) for doc in docs]
+    assert all(y.dtype == "float32" for y in Y)
+    assert all(numpy.isfinite(y).all() for y in Y)
+
+
+def test_equal_words_have_equal_rows_and_others_not(model, docs):
+    Y = model.predict(docs)
+    # "cat" stands in doc 0 at 1 and 8, and alone in doc 2; "mat" at 5.
+    assert_array_equal(Y[0][1], Y[0][8])
+    assert_array_equal(Y[0][1], Y[2][0])
+    assert not numpy.allclose(Y[0][1], Y[0][5])
+
+
+@pytest.mark.parametrize("n_docs", [0, 1, 3])
+def test_batch_without_tokens_passes_both_ways(model, nlp, n_docs):
+    docs = [Doc(nlp.vocab) for _ in range(n_docs)]
+    Y, backprop = model(docs, is_train=True)
+    assert [y.shape for y in Y] == [(0, 8)] * n_docs
+    assert backprop(Y) == []
+
+
+def test_spans_are_embedded_like_their_docs(model, docs):
+    [whole], [part] = model.predict([docs[0]]), model.predict([docs[0][2:6]])
+    assert_allclose(part, whole[2:6], atol=1e-6)
+
+
+def test_very_long_doc_and_word(model, nlp):
+    doc = Doc(nlp.vocab, words=["x" * 100_000, *["cat", "dog"] * 30_000])
+    [Y] = model.predict([doc])
+    assert Y.shape == (60_001, 8)
+    assert numpy.isfinite(Y).all()
+
+
+def test_bytes_restore_the_output(model_factory, docs, tmp_path):
+    model = model_factory(docs)
+    expected = model.predict(docs)
+    for restored in (
+        model_factory([docs[2]]).from_bytes(model.to_bytes()),
+        model.copy(),
+    ):
+        for y, y2 in zip(expected, restored.predict(docs), strict=True):
+            assert_array_equal(y2, y)
+
+
+def test_same_seed_same_weights(model_factory, docs):
+    assert model_factory(docs).to_bytes() == model_factory(docs).to_bytes()
+
+
+def test_update_learns(model, docs):
+    # Steps towards a constant target shrink the error by far.
+    targets = [numpy.ones((len(doc), 8), dtype="f") for doc in docs]
+
+    optimizer = Adam(0.02)
+
+    def step():
+        Y, backprop = model(docs, is_train=True)
+        diffs = [y - t for y, t in zip(Y, targets, strict=True)]
+        backprop(diffs)
+        model.finish_update(optimizer)
+        return sum(float((d**2).sum()) for d in diffs)
+
+    losses = [step() for _ in range(40)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_subword_shares_rows_between_related_words(nlp):
+    docs = [Doc(nlp.vocab, words=["walking", "walked", "zzzzzz"])]
+    model = build_subword_hash_embed_v1(16, 5000, attrs=[], attr_rows=[])
+    model.initialize(X=docs)
+    table = next(node for node in model.walk() if node.name == "ngram_table")
+    [types] = [find(model, docs)]
+    rows = table.predict(types)
+    near, far = rows[0] @ rows[1], rows[0] @ rows[2]
+    assert near > 0
+    assert near > 3 * abs(far)
+
+
+def find(model, docs):
+    from spacy_embedkit.layers.types import find_types
+
+    return find_types(model, docs, model.attrs["columns"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("min_n", 2),
+        ("max_n", 4),
+        ("n_hashes", 1),
+        ("boundaries", False),
+        ("attr", "SHAPE"),
+        ("rows", 51),
+        ("width", 9),
+        ("attrs", ["NORM", "LOWER", "SUFFIX", "SHAPE"]),
+        ("include_static_vectors", True),
+    ],
+)
+def test_every_subword_setting_matters(docs, setting, value):
+    settings = {"width": 8, "rows": 50, "attrs": ATTRS, "attr_rows": ROWS}
+    outputs = []
+    for changed in ({}, {setting: value}):
+        fix_random_seed(0)
+        model = build_subword_hash_embed_v1(**{**settings, **changed})
+        outputs.append(model.initialize(X=docs).predict(docs)[0])
+    assert outputs[0].shape != outputs[1].shape or not numpy.allclose(*outputs)
+
+
+def test_static_words_get_the_rows_they_are_given(nlp):
+    nlp.vocab.vectors.data[:] = 0
+    docs = [Doc(nlp.vocab, words=["the", "cat", "dog", "zzz", "on"])]
+    key2row = {"the": 1, nlp.vocab.strings["cat"]: 2, "dog": 1}
+    model = build_static_hash_embed_v1(8, 5, key2row=key2row, unseen_row=4)
+    [Y] = model.initialize(X=docs).predict(docs)
+    [table] = [node for node in model.walk() if node.name == "word_table"]
+    assert_array_equal(Y, table.get_param("E")[[1, 2, 1, 4, 4]])
+
+
+def test_static_hash_adds_the_projected_vector(nlp):
+    docs = [Doc(nlp.vocab, words=["cat", "zzz"])]
+    model = build_static_hash_embed_v1(8, 5, key2row={}).initialize(X=docs)
+    [table] = [node for node in model.walk() if node.name == "word_table"]
+    [static] = [node for node in model.walk() if node.name == "static_vectors"]
+    learned = table.get_param("E")[0]
+    expected = static.get_param("W") @ nlp.vocab["cat"].vector
+    assert_allclose(model.predict(docs)[0], [learned + expected, learned], atol=1e-5)
+
+
+def test_static_vectors_follow_the_attribute_of_the_table(nlp):
+    nlp.vocab.vectors = spacy.vectors.Vectors(
+        strings=nlp.vocab.strings, shape=(2, 6), attr="LOWER"
+    )
+    nlp.vocab.vectors.add("cat", vector=numpy.ones(6, dtype="f"))
+    docs = [Doc(nlp.vocab, words=["CAT", "Cat", "dog"])]
+    model = build_static_hash_embed_v1(8, 5, key2row={}).initialize(X=docs)
+    [Y] = model.predict(docs)
+    assert_array_equal(Y[0], Y[1])
+    assert not numpy.allclose(Y[0], Y[2])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int8"])
+def test_static_vectors_of_any_dtype(nlp, dtype):
+    data = numpy.arange(12).reshape(2, 6).astype(dtype)
+    nlp.vocab.vectors = spacy.vectors.Vectors(
+        strings=nlp.vocab.strings, data=data, keys=["cat", "dog"]
+    )
+    docs = [Doc(nlp.vocab, words=["cat", "dog", "zzz"])]
+    for build in (BUILDERS["multi_hash_static"], BUILDERS["static_hash"]):
+        [Y] = build().initialize(X=docs).predict(docs)
+        assert numpy.isfinite(Y).all()
+
+
+def test_floret_vectors(nlp):
+    data = numpy.random.default_rng(0).normal(size=(20, 6)).astype("f")
+    nlp.vocab.vectors = spacy.vectors.Vectors(
+        strings=nlp.vocab.strings,
+        data=data,
+        mode="floret",
+        hash_count=2,
+        minn=2,
+        maxn=3,
+    )
+    docs = [Doc(nlp.vocab, words=["cat", "zzz", "cat"])]
+    (Y, grads), (Y2, grads2) = run_both(*stock_pair(docs, True), docs)
+    assert_allclose(Y2[0], Y[0], atol=1e-5)
+    for key, grad in grads.items():
+        assert_allclose(grads2[key], grad, rtol=1e-5, atol=1e-5)
+
+
+def test_words_without_vector_add_nothing_to_the_gradient(nlp):
+    model = BUILDERS["static_hash"]().initialize(X=[Doc(nlp.vocab, words=["cat"])])
+    [static] = [node for node in model.walk() if node.name == "static_vectors"]
+    Y, backprop = model([Doc(nlp.vocab, words=["zzz", "yyy"])], is_train=True)
+    backprop([numpy.ones_like(Y[0])])
+    assert not static.get_grad("W").any()
+
+
+@pytest.mark.parametrize(
+    "builder", ["multi_hash_static", "subword_static", "static_hash"]
+)
+def test_vocab_without_vectors_is_named(builder):
+    docs = [spacy.blank("en").make_doc("a cat")]
+    with pytest.raises(
+        ValueError, match=r"shape \(0, 0\).*`vectors` in \[initialize\]"
+    ):
+        BUILDERS[builder]().initialize(X=docs)
+
+
+@pytest.mark.parametrize(
+    "builder", ["multi_hash_static", "subword_static", "static_hash"]
+)
+def test_vectors_of_another_width_are_named_when_predicting(builder, docs):
+    model = BUILDERS[builder]().initialize(X=docs)
+    other = spacy.blank("en")
+    other.vocab.set_vector("cat", numpy.ones(4, dtype="f"))
+    with pytest.raises(ValueError, match=r"vectors 6 wide, .* shape \(\d+, 4\)"):
+        model.predict([other.make_doc("a cat")])
+
+
+def test_vector_width_is_checked(docs):
+    model = build_static_hash_embed_v1(8, 5, vector_width=300)
+    with pytest.raises(ValueError, match=r"vectors 300 wide, .* shape \(\d+, 6\)"):
+        model.initialize(X=docs)
+
+
+@pytest.mark.parametrize(
+    ("build", "settings", "message"),
+    [
+        (build_multi_hash_embed_v1, {"rows": [10, -5]}, r"rows\[1\] is -5.* 1 or more"),
+        (build_multi_hash_embed_v1, {"rows": [10]}, "2 attrs were given with 1 rows"),
+        (build_multi_hash_embed_v1, {"width": 0}, "width is 0, but 1 or more"),
+        (build_multi_hash_embed_v1, {"attrs": ["NORM", "NROM"]}, "'NROM' is not a tok"),
+        (build_multi_hash_embed_v1, {"attrs": [], "rows": []}, "number of attrs is 0"),
+        (build_subword_hash_embed_v1, {"min_n": 4, "max_n": 3}, "min_n is 4 .* is 3"),
+        (build_subword_hash_embed_v1, {"min_n": 0}, "min_n is 0 .*1 <= min_n"),
+        (build_subword_hash_embed_v1, {"n_hashes": 9}, "n_hashes is 9.* 1 to 8"),
+        (build_subword_hash_embed_v1, {"rows": -1}, "rows is -1, but 1 or more"),
+        (build_subword_hash_embed_v1, {"attr": "POS"}, "attr is 'POS'.*ORTH, NORM"),
+        (build_subword_hash_embed_v1, {"attr_rows": [1]}, "0 attrs were given with 1"),
+        (build_static_hash_embed_v1, {"vector_width": 0}, "vector_width is 0"),
+        (build_static_hash_embed_v1, {"embed_rows": 0}, "embed_rows is 0"),
+        (
+            build_static_hash_embed_v1,
+            {"key2row": {"a": 5}},
+            r"key2row\['a'\] is 5, but the table has 5 rows",
+        ),
+        (
+            build_static_hash_embed_v1,
+            {"key2row": {"a": 1}, "unseen_row": -1},
+            "unseen_row is -1, but the table has 5 rows",
+        ),
+        (build_static_hash_embed_v1, {"unseen_row": 2}, "without key2row every word"),
+    ],
+)
+def test_setting_out_of_range_is_named(build, settings, message):
+    valid = {
+        build_multi_hash_embed_v1: {
+            "width": 8,
+            "attrs": ["NORM", "SHAPE"],
+            "rows": [10, 5],
+            "include_static_vectors": False,
+        },
+        build_subword_hash_embed_v1: {"width": 8, "rows": 50},
+        build_static_hash_embed_v1: {"output_width": 8, "embed_rows": 5},
+    }[build]
+    with pytest.raises(ValueError, match=message):
+        build(**{**valid, **settings})
+
+
+def test_kernels_are_not_asked_for_an_empty_batch(model, nlp, monkeypatch):
+    monkeypatch.setattr(ops, "unique_rows", None)
+    assert model.predict([Doc(nlp.vocab)])[0].shape == (0, 8)

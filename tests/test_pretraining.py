@@ -1,0 +1,182 @@
+"""The characters objective: numbers of stock, masking, odd corpora, `spacy pretrain`."""
+
+import numpy
+import pytest
+import spacy
+from numpy.testing import assert_allclose
+from spacy.ml.models import multi_task
+from spacy.ml.models.multi_task import create_pretrain_characters
+from spacy.tokens import Doc
+from spacy.training.pretrain import make_update
+from spacy.vocab import Vocab
+from thinc.api import Adam, NumpyOps, fix_random_seed
+
+from spacy_embedkit import masking
+from spacy_embedkit.masking import WordSample, mask_docs
+from spacy_embedkit.pretraining import build_pretrain_characters_v1, one_hot
+
+
+def build_tok2vec():
+    nlp = spacy.blank("en")
+    config = {"model": {"@architectures": "spacy.HashEmbedCNN.v2"}}
+    config["model"].update(
+        {"width": 16, "depth": 2, "embed_size": 100, "window_size": 1}
+    )
+    config["model"].update(
+        {"maxout_pieces": 2, "subword_features": True, "pretrained_vectors": None}
+    )
+    return nlp.add_pipe("tok2vec", config=config).model
+
+
+def objective(docs, create):
+    """An initialized pretraining model; equal weights for equal architectures."""
+    fix_random_seed(0)
+    tok2vec = build_tok2vec().initialize(X=docs)
+    return create(docs[0].vocab, tok2vec).initialize(X=docs)
+
+
+@pytest.fixture
+def docs():
+    nlp = spacy.blank("en")
+    texts = ["The cat sat on the mat.", "", "naïve café 東京 🙂", "a b c d e " * 20]
+    return [nlp.make_doc(text) for text in texts]
+
+
+def test_gradient_equals_stock_for_the_same_mask(docs, monkeypatch):
+    stock = objective(docs, create_pretrain_characters(2, 12, 4))
+    ours = objective(docs, build_pretrain_characters_v1(2, 12, 4))
+    fix_random_seed(1)
+    masked, positions = mask_docs(docs, WordSample(), 0.3)
+    is_kept = numpy.ones(sum(len(doc) for doc in docs), dtype=bool)
+    is_kept[positions] = False
+    monkeypatch.setattr(
+        multi_task, "_apply_mask", lambda *args, **kwargs: (is_kept, masked)
+    )
+    monkeypatch.setattr(
+        "spacy_embedkit.pretraining.mask_docs", lambda *args: (masked, positions)
+    )
+    gradients = []
+    for model in (stock, ours):
+        prediction, backprop = model.begin_update(docs)
+        loss, d_prediction = model.attrs["loss"](model.ops, docs, prediction)
+        assert loss > 0
+        backprop(d_prediction)
+        parts = (model.get_ref("tok2vec"), model.get_ref("output_layer"))
+        gradients.append([_gradients(part) for part in parts])
+    for stock_part, our_part in zip(*gradients, strict=True):
+        assert len(stock_part) == len(our_part) > 0
+        for grad, grad2 in zip(stock_part, our_part, strict=True):
+            assert_allclose(grad2, grad, rtol=1e-4, atol=1e-6)
+
+
+def _gradients(model):
+    return [node.get_grad(name) for node in model.walk() for name in node.grad_names]
+
+
+def test_loss_is_the_squared_error_of_the_masked_bytes(docs):
+    model = objective(docs, build_pretrain_characters_v1(2, 12, 2))
+    prediction, _ = model.begin_update(docs)
+    loss, gradient = model.attrs["loss"](model.ops, docs, prediction)
+    expected = 0.0
+    tokens = [token for doc in docs for token in doc]
+    for row, i in zip(prediction.data, prediction.masked, strict=True):
+        doc = tokens[i].doc
+        for k, byte in enumerate(doc.to_utf8_array(nr_char=2)[tokens[i].i]):
+            target = numpy.zeros(256)
+            target[byte] = 1
+            expected += ((row.reshape(2, 256)[k] - target) ** 2).sum()
+    assert len(prediction.masked) > 0
+    assert loss == pytest.approx(expected, rel=1e-4)
+    assert gradient.shape == (len(prediction.masked), 512)
+
+
+def test_one_hot_equals_identity_rows():
+    classes = numpy.asarray([[0, 2], [255, 1]])
+    assert_allclose(one_hot(NumpyOps(), classes, 256), numpy.eye(256)[classes])
+
+
+def test_updates_lower_the_loss(docs):
+    model = objective(docs, build_pretrain_characters_v1(2, 12, 4))
+    optimizer = Adam(0.01)
+    losses = []
+    for _ in range(60):
+        prediction, backprop = model.begin_update(docs)
+        loss, d_prediction = model.attrs["loss"](model.ops, docs, prediction)
+        backprop(d_prediction)
+        model.finish_update(optimizer)
+        losses.append(loss / max(1, len(prediction.masked)))
+    assert numpy.mean(losses[-10:]) < 0.8 * numpy.mean(losses[:5])
+
+
+def test_empty_vocab_and_empty_docs_train(monkeypatch):
+    vocab = Vocab()
+    docs = [Doc(vocab), Doc(vocab, words=["a", "b"] * 50)]
+    model = objective(docs, build_pretrain_characters_v1(1, 8, 1))
+    assert make_update(model, docs, Adam(0.01), model.attrs["loss"]) > 0
+    # Nothing to predict: no tokens, or none chosen.
+    for batch in ([docs[0]], [Doc(vocab, words=["a"])]):
+        monkeypatch.setattr(masking.numpy.random, "random", lambda n: numpy.ones(n))
+        assert make_update(model, batch, Adam(0.01), model.attrs["loss"]) == 0.0
+
+
+def test_masked_docs_keep_shape_and_show_nothing_else(docs):
+    fix_random_seed(0)
+    masked, positions = mask_docs(docs, WordSample(), 0.5)
+    assert [len(doc) for doc in masked] == [len(doc) for doc in docs]
+    assert [[t.whitespace_ for t in d] for d in masked] == [
+        [t.whitespace_ for t in d] for d in docs
+    ]
+    before = [token.text for doc in docs for token in doc]
+    after = [token.text for doc in masked for token in doc]
+    changed = {i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b}
+    assert changed
+    assert changed <= set(positions.tolist())
+
+
+def test_mask_shares_are_those_of_the_paper():
+    fix_random_seed(0)
+    vocab = Vocab()
+    docs = [Doc(vocab, words=[f"w{i}" for i in range(20_000)])]
+    masked, positions = mask_docs(docs, WordSample(), 0.15)
+    words = [masked[0][int(i)].text for i in positions]
+    kept = [
+        word == docs[0][int(i)].text for word, i in zip(words, positions, strict=True)
+    ]
+    assert len(positions) / 20_000 == pytest.approx(0.15, abs=0.01)
+    assert words.count("[MASK]") / len(words) == pytest.approx(0.8, abs=0.03)
+    assert sum(kept) / len(words) == pytest.approx(0.1, abs=0.03)
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(0.0, 0), (1.0, 10)])
+def test_mask_rate_bounds(rate, expected):
+    docs = [Doc(Vocab(), words=["a"] * 10)]
+    assert len(mask_docs(docs, WordSample(), rate)[1]) == expected
+
+
+def test_word_sample_follows_the_frequencies_of_the_text():
+    fix_random_seed(0)
+    sample = WordSample(size=2000)
+    for _ in range(50):
+        sample.add(["the"] * 300 + ["cat"] * 100)
+    assert len(sample.words) == 2000
+    assert sample.words.count("the") / 2000 == pytest.approx(0.75, abs=0.04)
+    drawn = sample.draw(2000)
+    assert drawn.count("cat") / 2000 == pytest.approx(0.25, abs=0.05)
+
+
+def test_word_sample_gives_late_words_an_equal_chance():
+    fix_random_seed(0)
+    sample = WordSample(size=500)
+    for i in range(20):
+        sample.add([f"{i}"] * 500)
+    counts = [sample.words.count(f"{i}") for i in range(20)]
+    # 500 draws over 20 batches: 25 each, standard deviation 5.
+    assert min(counts) > 5
+    assert max(counts) < 50
+
+
+@pytest.mark.parametrize("setting", ["maxout_pieces", "hidden_size", "n_characters"])
+def test_setting_below_one_is_named(setting):
+    settings = {"maxout_pieces": 2, "hidden_size": 8, "n_characters": 4, setting: 0}
+    with pytest.raises(ValueError, match=f"PretrainCharacters.v1: {setting} is 0"):
+        build_pretrain_characters_v1(**settings)
