@@ -44,11 +44,13 @@ def set_doc_vectors(docs: List[Doc], batch: Any) -> None:
 
 
 def add_vector_hooks(doc: Doc) -> Doc:
-    """Hook the vectors of a doc, its spans and tokens to `doc._.token_vectors`."""
+    """Hook the vectors of a doc, its spans and tokens to `doc._.token_vectors`.
+
+    `.vector_norm` needs no hook: spaCy computes it from the hooked `.vector`.
+    """
     _declare_extension()
     for hooks in (doc.user_hooks, doc.user_span_hooks, doc.user_token_hooks):
         hooks["vector"] = vector
-        hooks["vector_norm"] = vector_norm
         hooks["has_vector"] = has_vector
         hooks["similarity"] = similarity
     return doc
@@ -85,12 +87,6 @@ def vector(target: Target) -> Any:
     return rows.mean(axis=0) if len(rows) else xp.zeros(rows.shape[1], dtype="f")
 
 
-def vector_norm(target: Target) -> float:
-    """Return the Euclidean length of the vector."""
-    row = vector(target)
-    return float((row * row).sum() ** 0.5)
-
-
 def has_vector(target: Target) -> bool:
     """Return whether the vector has a value other than 0."""
     return bool(vector(target).any())
@@ -101,9 +97,6 @@ def similarity(target: Target, other: Any) -> float:
 
     other: Anything that has a `.vector` of the same width.
     """
-    norm = target.vector_norm * other.vector_norm
-    if not norm:
-        return 0.0
     row, other_row = vector(target), other.vector
     if row.shape != other_row.shape:
         raise ValueError(
@@ -111,7 +104,8 @@ def similarity(target: Target, other: Any) -> float:
             f"{other_row.shape[0]} wide; compare objects whose docs were made by one "
             "pipeline"
         )
-    return float((row * other_row).sum() / norm)
+    norm = float((row * row).sum() * (other_row * other_row).sum()) ** 0.5
+    return float((row * other_row).sum()) / norm if norm else 0.0
 
 
 def _declare_extension() -> None:

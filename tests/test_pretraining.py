@@ -1,4 +1,4 @@
-"""The characters objective: numbers of stock, masking, odd corpora, `spacy pretrain`."""
+"""The characters objective: the numbers of stock, masking, odd corpora."""
 
 import numpy
 import pytest

@@ -1,0 +1,55 @@
+"""Command line of the benchmarks."""
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from . import embed, kernels, pretrain
+from .texts import DEFAULT_TEXTS, load_docs
+from .timing import Row, machine, print_table
+
+BENCHMARKS = {"embed": embed.run, "kernels": kernels.run, "pretrain": pretrain.run}
+Name = Enum("Name", {name: name for name in BENCHMARKS})  # type: ignore[misc]
+
+
+def main(
+    name: Annotated[Name, typer.Argument(help="What to measure.")],
+    json_file: Annotated[
+        Optional[Path], typer.Option("--json", help="Write the figures to this file.")
+    ] = None,
+    texts: Annotated[
+        Path,
+        typer.Option(
+            help="Sentences: CoNLL-U, or JSONL with a key text.",
+            show_default="dev part of UD English EWT if at hand, or the sample",
+        ),
+    ] = DEFAULT_TEXTS,
+    repeats: Annotated[int, typer.Option(min=3, help="Paired runs of a row.")] = 15,
+) -> None:
+    """Time our layers and the stock ones in turn, in one process, on one thread.
+
+    Figures are medians of CPU time; a ratio is the median over the pairs, with its
+    quartiles. Above 1 means that ours is faster.
+    """
+    sentences = load_docs(texts)
+    n_words = sum(len(doc) for doc in sentences)
+    print(f"{name.value}: {len(sentences)} sentences, {n_words} words of {texts.name}")
+    rows: list[Row] = BENCHMARKS[name.value](sentences, repeats)
+    print_table(rows)
+    if json_file is not None:
+        result = {
+            "benchmark": name.value,
+            "texts": texts.name,
+            "machine": machine(),
+            "rows": [row.to_dict() for row in rows],
+        }
+        temporary = json_file.with_name(json_file.name + ".tmp")
+        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf8")
+        temporary.replace(json_file)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,99 @@
+"""Paired timing: two callables in turn, CPU time, medians with quartiles."""
+
+import gc
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+
+import numpy
+from tqdm import tqdm
+from wasabi import table
+
+
+@dataclass
+class Row:
+    """One comparison.
+
+    what: What was run. n_words: Words (or items) of one run.
+    stock, ours: Words a second, medians. ratio: ours over stock, the median of the
+    pairs, with lower and upper quartile.
+    """
+
+    what: str
+    n_words: int
+    stock: float
+    ours: float
+    ratio: float
+    ratio_lower: float
+    ratio_upper: float
+
+    def to_dict(self) -> dict[str, str | int | float]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def compare(
+    what: str,
+    n_words: int,
+    stock: Callable[[], object],
+    ours: Callable[[], object],
+    repeats: int,
+) -> Row:
+    """Run both once to warm up, then in turn, the first of a pair alternating."""
+    stock()
+    ours()
+    times = numpy.empty((repeats, 2))
+    for i in tqdm(range(repeats), desc=what, leave=False):
+        for side in (0, 1) if i % 2 else (1, 0):
+            times[i, side] = cpu_seconds(ours if side else stock)
+    ratios = times[:, 0] / times[:, 1]
+    lower, ratio, upper = numpy.quantile(ratios, [0.25, 0.5, 0.75])
+    medians = numpy.median(times, axis=0)
+    return Row(
+        what,
+        n_words,
+        stock=float(n_words / medians[0]),
+        ours=float(n_words / medians[1]),
+        ratio=float(ratio),
+        ratio_lower=float(lower),
+        ratio_upper=float(upper),
+    )
+
+
+def cpu_seconds(run: Callable[[], object]) -> float:
+    """CPU time of one run, without the garbage collector's."""
+    gc.collect()
+    gc.disable()
+    start = time.process_time()
+    run()
+    seconds = time.process_time() - start
+    gc.enable()
+    return max(seconds, 1e-9)
+
+
+def print_table(rows: list[Row]) -> None:
+    """Print the rows for people."""
+    header = ("", "stock, 1/s", "ours, 1/s", "ratio", "quartiles")
+    data = [
+        (
+            row.what,
+            f"{row.stock:,.0f}",
+            f"{row.ours:,.0f}",
+            f"{row.ratio:.2f}x",
+            f"{row.ratio_lower:.2f}-{row.ratio_upper:.2f}",
+        )
+        for row in rows
+    ]
+    print(table(data, header=header, divider=True, aligns=("l", "r", "r", "r", "r")))
+
+
+def machine() -> dict[str, str]:
+    """What the figures depend on, besides the code."""
+    packages = ("spacy", "thinc", "numpy", "blis", "spacy-embedkit")
+    return {
+        "python": platform.python_version(),
+        "processor": platform.processor() or platform.machine(),
+        **{name: version(name) for name in packages},
+    }

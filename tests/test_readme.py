@@ -1,0 +1,45 @@
+"""The README against setup.cfg, and its config excerpt in a pipeline."""
+
+import re
+
+import spacy
+from spacy.training import Example
+
+from .test_registry import NAMES
+
+
+def test_table_of_names_is_that_of_setup_cfg(root):
+    text = (root / "README.md").read_text(encoding="utf8")
+    rows = re.findall(r"^\| (\w+) \| `(spacy-embedkit\.[\w.]+)` \|", text, re.MULTILINE)
+    assert sorted(rows) == sorted(NAMES)
+
+
+def test_config_excerpt_trains(root):
+    text = (root / "README.md").read_text(encoding="utf8")
+    [excerpt] = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+    head = '[nlp]\nlang = "en"\npipeline = ["tok2vec", "tagger"]\n\n[components]\n\n'
+    tagger = """
+[components.tagger]
+factory = "tagger"
+
+[components.tagger.model]
+@architectures = "spacy.Tagger.v2"
+
+[components.tagger.model.tok2vec]
+@architectures = "spacy.Tok2VecListener.v1"
+width = 96
+"""
+    config = spacy.util.Config().from_str(head + excerpt + tagger)
+    nlp = spacy.util.load_model_from_config(config, auto_fill=True)
+    tags = {"tags": ["D", "N", "V"]}
+    examples = [Example.from_dict(nlp.make_doc("The cat sat"), tags)]
+    optimizer = nlp.initialize(lambda: examples)
+    for _ in range(30):
+        nlp.update(examples, sgd=optimizer)
+    assert [token.tag_ for token in nlp("The cat sat")] == ["D", "N", "V"]
+
+
+def test_commands_stand_on_one_line(root):
+    text = (root / "README.md").read_text(encoding="utf8")
+    commands = re.findall(r"^python3 -m venv .*$", text, re.MULTILINE)
+    assert [c.rsplit(maxsplit=1)[-1] for c in commands] == ["all", "pytest"]

@@ -1,0 +1,145 @@
+"""Every name in setup.cfg, from config text, in a process that never imported us."""
+
+import configparser
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CONFIGS = {
+    "spacy-embedkit.MultiHashEmbed.v1": """
+        width = 8
+        attrs = ["NORM", "SHAPE"]
+        rows = [20, 10]
+        include_static_vectors = false""",
+    "spacy-embedkit.SubwordHashEmbed.v1": """
+        width = 8
+        rows = 100
+        min_n = 2
+        max_n = 4
+        n_hashes = 3
+        boundaries = false
+        attr = "LOWER"
+        attrs = ["NORM"]
+        attr_rows = [20]
+        include_static_vectors = true""",
+    "spacy-embedkit.StaticHashEmbed.v1": """
+        output_width = 8
+        vector_width = 6
+        embed_rows = 10
+        key2row = {"the": 1, "2024": 2}
+        unseen_row = 3
+        attr = "LOWER\"""",
+    "spacy-embedkit.PretrainCharacters.v1": """
+        maxout_pieces = 2
+        hidden_size = 8
+        n_characters = 4""",
+    "spacy-embedkit.sent_spans.v1": "max_length = 10",
+    "spacy-embedkit.doc_vectors.v1": "",
+}
+
+# Makes a fresh process see an environment without the named distributions.
+HIDE = """
+import importlib.metadata as metadata, sys
+hidden = {"spacy-transformers", "transformers", "torch", "cupy-cuda12x"}
+find = metadata.distributions
+metadata.distributions = lambda **context: [
+    d for d in find(**context) if d.metadata["Name"] not in hidden
+]
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        top = name.split(".")[0]
+        if top in {"spacy_transformers", "transformers", "torch", "cupy"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Blocker())
+"""
+
+RESOLVE = """
+import sys, spacy
+from spacy.util import registry
+from thinc.api import Config
+nlp = spacy.blank("en")
+resolved = registry.resolve(Config().from_str(sys.stdin.read()))
+assert callable(resolved["block"]) or resolved["block"].name
+print(type(resolved["block"]).__name__)
+"""
+
+
+def declared_names(root: Path):
+    """Registry and name of every entry point but the hook in spacy_factories."""
+    parser = configparser.ConfigParser(delimiters=["="])
+    parser.optionxform = str
+    parser.read(root / "setup.cfg")
+    for group, lines in parser["options.entry_points"].items():
+        for line in filter(None, lines.splitlines()):
+            if group != "spacy_factories":
+                yield group.removeprefix("spacy_"), line.split("=")[0].strip()
+
+
+NAMES = list(declared_names(Path(__file__).parents[1]))
+
+
+@pytest.mark.parametrize("preamble", ["", HIDE], ids=["with_torch", "without_torch"])
+@pytest.mark.parametrize(("group", "name"), NAMES)
+def test_name_resolves_in_a_fresh_process(group, name, preamble):
+    lines = "\n".join(line.strip() for line in CONFIGS[name].splitlines())
+    text = f'[block]\n@{group} = "{name}"\n{lines}\n'
+    run = subprocess.run(
+        [sys.executable, "-W", "error::ImportWarning", "-c", preamble + RESOLVE],
+        input=text,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() in {"Model", "function", "partial"}
+
+
+def test_every_config_is_declared():
+    assert set(CONFIGS) == {name for _, name in NAMES}
+
+
+def test_import_needs_no_optional_package():
+    code = HIDE + (
+        "import spacy_embedkit.architectures, spacy_embedkit.pretraining\n"
+        "import spacy_embedkit.span_getters, spacy_embedkit.annotation_setters\n"
+        "import sys, json\n"
+        "print(json.dumps(sorted(m for m in sys.modules if '.' not in m)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = set(json.loads(run.stdout))
+    assert "spacy_embedkit" in loaded
+    assert not loaded & {"torch", "transformers", "spacy_transformers", "cupy"}
+
+
+def test_wrong_type_is_refused_by_the_config(tmp_path):
+    text = CONFIGS["spacy-embedkit.SubwordHashEmbed.v1"].replace("100", '"many"')
+    lines = "\n".join(line.strip() for line in text.splitlines())
+    text = f'[block]\n@architectures = "spacy-embedkit.SubwordHashEmbed.v1"\n{lines}\n'
+    run = subprocess.run(
+        [sys.executable, "-c", RESOLVE], input=text, capture_output=True, text=True
+    )
+    assert run.returncode != 0
+    assert "block -> rows" in run.stderr
+
+
+def test_misspelt_setting_is_refused_by_the_config():
+    text = '[block]\n@span_getters = "spacy-embedkit.sent_spans.v1"\nmaxlength = 3\n'
+    run = subprocess.run(
+        [sys.executable, "-c", RESOLVE], input=text, capture_output=True, text=True
+    )
+    assert run.returncode != 0
+    assert "maxlength" in run.stderr
+
+
+def test_spacy_cli_works_beside_the_plugin():
+    run = subprocess.run(
+        [sys.executable, "-c", HIDE + "from spacy.cli import app; app(['info'])"],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "spaCy version" in run.stdout
