@@ -60,11 +60,14 @@ def gradients_of(model):
     }
 
 
-def run_both(stock, ours, docs, drop=0.0):
+def run_both(stock, ours, docs, last_dropout=0.0):
     """Outputs and gradients of both for one random output gradient."""
     results = []
     for layer in (stock, ours):
-        set_dropout_rate(layer, drop)
+        set_dropout_rate(layer, 0.0)
+        for node in layer.walk():
+            if node.name == "dropout":
+                node.attrs["dropout_rate"] = last_dropout
         fix_random_seed(2)
         Y, backprop = layer(docs, is_train=True)
         random = numpy.random.default_rng(3)
@@ -104,24 +107,16 @@ def test_multi_hash_draws_the_weights_of_stock(docs):
     assert ours.to_bytes() == stock.to_bytes()
 
 
-def test_multi_hash_drops_out_tokens_not_types(nlp):
-    # Two tokens of one type get masks of their own, exactly as in stock.
-    docs = [Doc(nlp.vocab, words=["cat"] * 50)]
-    stock, ours = stock_pair(docs, False)
-    for layer in (stock, ours):
-        # Leave only the last dropout on, whose masks then come from equal draws.
-        set_dropout_rate(layer, 0.0)
-        for node in layer.walk():
-            if node.name == "dropout":
-                node.attrs["dropout_rate"] = 0.5
-    outputs = []
-    for layer in (stock, ours):
-        fix_random_seed(0)
-        for node in layer.walk():
-            node.attrs.pop("dropout_rate", None) if node.name == "hashembed" else None
-        outputs.append(layer(docs, is_train=True)[0][0])
-    assert len(numpy.unique(outputs[1] == 0, axis=0)) > 10
-    assert_array_equal(outputs[1] == 0, outputs[0] == 0)
+def test_multi_hash_drops_out_tokens_as_stock_does(nlp):
+    # Tokens of one type get masks of their own. Equal seeds draw equal masks, since
+    # the other places of dropout are off.
+    docs = [Doc(nlp.vocab, words=["cat", "dog"] * 25)]
+    pair = stock_pair(docs, False)
+    (Y, grads), (Y2, grads2) = run_both(*pair, docs, last_dropout=0.5)
+    assert len(numpy.unique(Y2[0] == 0, axis=0)) > 10
+    assert_allclose(Y2[0], Y[0], atol=1e-5)
+    for key, grad in grads.items():
+        assert_allclose(grads2[key], grad, rtol=1e-4, atol=1e-5)
 
 
 @given(words=token_docs)
