@@ -9,6 +9,7 @@ import spacy
 from hypothesis import HealthCheck, settings
 from spacy.language import Language
 from spacy.tokens import Doc
+from spacy.vectors import Vectors
 
 # The kernels are small: a slow example is the machine's doing, not theirs.
 settings.register_profile(
@@ -30,11 +31,14 @@ def root() -> Path:
 
 @pytest.fixture
 def nlp() -> Language:
-    """Blank English pipeline with vectors for two words of three."""
+    """Blank English pipeline with vectors, 6 wide, for six words."""
     nlp = spacy.blank("en")
-    random = numpy.random.default_rng(0)
-    for word in ["the", "cat", "sat", "mat", "on", "dog"]:
-        nlp.vocab.set_vector(word, random.normal(size=6).astype("f"))
+    # A full table: its last row, which stands for -1 in numpy, is a word's.
+    nlp.vocab.vectors = Vectors(
+        strings=nlp.vocab.strings,
+        data=numpy.random.default_rng(0).normal(size=(6, 6)).astype("f"),
+        keys=["the", "cat", "sat", "mat", "on", "dog"],
+    )
     return nlp
 
 
