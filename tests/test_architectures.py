@@ -411,3 +411,15 @@ def test_setting_out_of_range_is_named(build, settings, message):
 def test_kernels_are_not_asked_for_an_empty_batch(model, nlp, monkeypatch):
     monkeypatch.setattr(ops, "unique_rows", None)
     assert model.predict([Doc(nlp.vocab)])[0].shape == (0, 8)
+
+
+@pytest.mark.parametrize("builder", ["multi_hash", "subword"])
+def test_tables_hash_with_the_seeds_of_stock(builder, docs):
+    # One seed for all tables would let equal texts collide in all of them.
+    model = BUILDERS[builder]()
+    stock = MultiHashEmbed(8, ATTRS, ROWS, False)
+    seeds, expected = (
+        [node.attrs["seed"] for node in layer.walk() if node.name == "hashembed"]
+        for layer in (model, stock)
+    )
+    assert seeds == expected == [8, 9, 10, 11]
