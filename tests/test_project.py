@@ -1,0 +1,203 @@
+"""The spaCy project: its scripts, project.yml, assets, and the smoke workflow."""
+
+import contextlib
+import hashlib
+import importlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import srsly
+from spacy.util import load_config
+from weasel.util.config import load_project_config
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = ROOT / "scripts"
+
+
+def load_script(name: str) -> Any:
+    """Import a script as a module; scripts import each other by bare name."""
+    if str(SCRIPTS) not in sys.path:
+        sys.path.insert(0, str(SCRIPTS))
+    return importlib.import_module(name)
+
+
+common = load_script("common")
+report = load_script("report")
+learn_vectors = load_script("learn_vectors")
+train_runs = load_script("train_runs")
+
+
+def run_script(name: str, *arguments: object, **options: Any) -> Any:
+    """Run a script in a process of its own."""
+    command = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+def assert_one_line_error(result: Any, *words: str) -> None:
+    """Check that a process ended with one line on stderr that has the words."""
+    assert result.returncode == 1
+    errors = [line for line in result.stderr.splitlines() if "it/s" not in line]
+    lines = [line for line in errors if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+def test_wrong_hash_stops_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.whl"
+    path.write_bytes(b"other")
+    result = run_script("fetch.py", "a==1", "0" * 64, path)
+    assert_one_line_error(result, "sha256 is d9298a10", "expected")
+
+
+def test_missing_file_stops_in_one_line(tmp_path: Path) -> None:
+    bank = f"a={tmp_path}/a.conllu"
+    result = run_script(
+        "make_corpus.py", tmp_path / "o", "--lang", "pt", "--treebank", bank
+    )
+    assert_one_line_error(result, "a.conllu: no such file")
+    assert not list(tmp_path.iterdir())
+
+
+def test_refusal_of_the_system_is_one_line() -> None:
+    with pytest.raises(SystemExit, match=r"^error: /no/such: No such file") as caught:
+        common.run_main(lambda: print(*Path("/no/such").iterdir()))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+def test_failure_leaves_the_target_as_it_was(tmp_path: Path, old: str | None) -> None:
+    target = tmp_path / "out"
+    if old:
+        target.mkdir()
+        (target / old).touch()
+    with contextlib.suppress(ZeroDivisionError), common.whole_output(target) as partial:
+        partial.mkdir()
+        (partial / "new").write_text(str(1 / 0))
+    assert [path.name for path in tmp_path.rglob("*")] == (["out", old] if old else [])
+
+
+def test_success_replaces_a_whole_folder(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        with common.whole_output(tmp_path / "out") as partial:
+            partial.mkdir()
+            (partial / name).touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "new"]
+
+
+def test_full_disk_stops_in_one_line(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    limit = {
+        "preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    }
+    code = "import signal, sys; open(sys.argv[1], 'wb').write(b'x' * 9999)"
+    command = ["--", "python", "-c", code, "OUT"]
+    result = run_script("keep_whole.py", tmp_path / "out", *command, **limit)
+    assert_one_line_error(result, "File too large")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("end", [0, 1, 4, 11])
+def test_vectors_that_were_cut_off_are_refused(tmp_path: Path, end: int) -> None:
+    path = tmp_path / "floret.txt"
+    path.write_text("2 2\n0 1 2\n1 3 4\n")
+    learn_vectors.check_whole(path, 2, 2)
+    path.write_text(path.read_text()[: end or -1])
+    with pytest.raises(common.ProjectError, match="check free space"):
+        learn_vectors.check_whole(path, 2, 2)
+
+
+def test_report_takes_its_verdict_from_the_numbers() -> None:
+    row = report.Row("test", "bank", "tag_acc", [90.0, 91.0], [92.0, 93.0])
+    assert (row.verdict, row.difference, row.seeds_won) == ("better", 2.0, 2)
+    assert report.Row("", "", "", [92.0, 93.0], [90.0, 91.0]).verdict == "worse"
+    assert report.Row("", "", "", [90.0, 92.0], [91.0]).verdict == "within seed spread"
+    assert report.Row("", "", "", [90.0], [91.0]).verdict == "one seed each"
+
+
+def test_finished_run_is_known_again_until_an_input_changes(tmp_path: Path) -> None:
+    config = tmp_path / "a.cfg"
+    config.write_text("[a]")
+    done = tmp_path / "runs" / "a-0"
+    done.mkdir(parents=True)
+    for text, expected in (("[a]", True), ("[b]", False)):
+        config.write_text(text)
+        run = train_runs.Run("a-0", "a", 0, [str(config)], tmp_path / "runs")
+        run.inputs = train_runs.hash_inputs(run.arguments)
+        if expected:
+            (done / "run.json").write_text(json.dumps(run.facts()))
+        assert train_runs.is_finished(run) is expected
+
+
+def test_pretraining_and_training_share_the_tok2vec() -> None:
+    configs = [
+        load_config(ROOT / "configs" / name) for name in ("ours.cfg", "pretrain.cfg")
+    ]
+    ours, pretrain = (config["components"]["tok2vec"] for config in configs)
+    assert ours == pretrain
+
+
+def test_recipes_differ_in_the_embedding_alone() -> None:
+    stock, ours = (
+        load_config(ROOT / "configs" / f"{x}.cfg") for x in ("stock", "ours")
+    )
+    assert stock["components"]["tok2vec"]["model"].pop("embed")
+    assert ours["components"]["tok2vec"]["model"].pop("embed")
+    assert stock == ours
+
+
+def test_every_command_is_complete() -> None:
+    project = load_project_config(ROOT)
+    for command in project["commands"]:
+        assert all(command[key] for key in ("help", "deps", "outputs")), command
+        # Two variables side by side in a list come out as one string.
+        assert not [
+            path for path in command["deps"] + command["outputs"] if "," in path
+        ]
+        words = re.findall(r"(?:scripts|configs)/[\w.]+", " ".join(command["script"]))
+        assert words == [word for word in words if (ROOT / word).exists()]
+    names = {command["name"] for command in project["commands"]}
+    assert set(project["workflows"]) == {"all", "smoke", "english"}
+    assert set().union(*project["workflows"].values()) == names
+
+
+def test_assets_are_the_ones_described() -> None:
+    text = (ROOT / "assets" / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (sample\.\w+) \|.*\| ([0-9a-f]{64}) \|$", text, re.M))
+    files = {path.name for path in (ROOT / "assets").glob("sample.*")}
+    assert set(rows) == files
+    for name, digest in rows.items():
+        assert (
+            hashlib.sha256((ROOT / "assets" / name).read_bytes()).hexdigest() == digest
+        )
+
+
+@pytest.mark.slow
+def test_smoke_workflow_from_start_to_package(tmp_path: Path) -> None:
+    for name in ("configs", "scripts"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "assets").mkdir()
+    for path in [ROOT / "project.yml", *(ROOT / "assets").glob("sample.*")]:
+        shutil.copy(path, tmp_path / path.relative_to(ROOT))
+    command = [sys.executable, "-m", "spacy", "project", "run", "smoke", str(tmp_path)]
+    first, second = (
+        subprocess.run(command, capture_output=True, text=True) for _ in range(2)
+    )
+    assert first.returncode == 0, first.stderr[-2000:]
+    assert {path.name for path in (tmp_path / "training/smoke/report").iterdir()} == {
+        "metrics.json",
+        "report.md",
+        "report.png",
+    }
+    [_wheel] = (tmp_path / "packages/smoke").rglob("dist/*.whl")
+    [meta] = (tmp_path / "packages/smoke").glob("*/meta.json")
+    assert any("spacy-embedkit" in x for x in srsly.read_json(meta)["requirements"])
+    steps = load_project_config(ROOT)["workflows"]["smoke"]
+    assert [step for step in steps if f"Skipping '{step}'" not in second.stdout] == []
