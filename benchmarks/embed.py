@@ -10,13 +10,14 @@ from thinc.api import Model, fix_random_seed
 from spacy_embedkit.architectures import build_multi_hash_embed_v1
 
 from .texts import batches, join_docs
-from .timing import Row, compare
+from .timing import Row, Setting, compare
 
 Build = Callable[[int, list[str], list[int], bool], Model]
 
 
-def run(sentences: list[Doc], repeats: int) -> list[Row]:
+def run(setting: Setting) -> list[Row]:
     """Forward and training step, by sentences and by documents, two batch sizes."""
+    sentences = setting.docs
     fix_random_seed(0)
     stock = efficiency_embed(MultiHashEmbed).initialize(X=sentences[:10])
     ours = efficiency_embed(build_multi_hash_embed_v1).initialize(X=sentences[:10])
@@ -34,7 +35,7 @@ def run(sentences: list[Doc], repeats: int) -> list[Row]:
                         n_words,
                         partial(step, stock, parts),
                         partial(step, ours, parts),
-                        repeats,
+                        setting.repeats,
                     )
                 )
     return rows

@@ -5,20 +5,20 @@ from typing import Any
 
 import numpy
 from spacy.attrs import NORM, PREFIX, SHAPE, SUFFIX
-from spacy.tokens import Doc
 from thinc.api import NumpyOps
 
 from spacy_embedkit import ops, reference_ops
 
-from .timing import Row, compare
+from .timing import Row, Setting, compare
 
 CPU = NumpyOps()
 WIDTH = 96
 N_ROWS = 10_000
 
 
-def run(sentences: list[Doc], repeats: int) -> list[Row]:
+def run(setting: Setting) -> list[Row]:
     """Time the kernels on the keys and words of the text."""
+    sentences = setting.docs
     keys: Any = numpy.concatenate(
         [doc.to_array([NORM, PREFIX, SUFFIX, SHAPE]) for doc in sentences]
     )
@@ -70,7 +70,7 @@ def run(sentences: list[Doc], repeats: int) -> list[Row]:
             partial(ops.scatter_add_rows, CPU, tokens, inverse, t),
         ),
     ]
-    return [compare(*pair, repeats) for pair in pairs]
+    return [compare(*pair, setting.repeats) for pair in pairs]
 
 
 def hash_in_python(words: list[str]) -> list[int]:

@@ -18,7 +18,7 @@ from spacy_embedkit.pretraining import build_pretrain_characters_v1
 
 from .embed import Build, efficiency_embed
 from .texts import batches, join_docs
-from .timing import Row, compare
+from .timing import Row, Setting, compare
 
 # The defaults of `spacy init fill-config --pretraining`.
 OBJECTIVE = {"maxout_pieces": 3, "hidden_size": 300, "n_characters": 4}
@@ -27,9 +27,9 @@ BATCH_WORDS = 3000
 Masked = tuple[list[Doc], numpy.ndarray]
 
 
-def run(sentences: list[Doc], repeats: int) -> list[Row]:
+def run(setting: Setting) -> list[Row]:
     """Same batches and masks for both; then each with its own masking."""
-    documents = join_docs(sentences, 10)
+    documents = join_docs(setting.docs, 10)
     n_docs = max(1, BATCH_WORDS * len(documents) // sum(map(len, documents)))
     parts = batches(documents, n_docs)[:4]
     n_words = sum(len(doc) for docs in parts for doc in docs)
@@ -47,7 +47,7 @@ def run(sentences: list[Doc], repeats: int) -> list[Row]:
                     n_words,
                     partial(step, stock),
                     partial(step, model),
-                    repeats,
+                    setting.repeats,
                 )
             )
         rows.append(
@@ -56,7 +56,7 @@ def run(sentences: list[Doc], repeats: int) -> list[Row]:
                 n_words,
                 partial(step, stock),
                 partial(step, model),
-                repeats,
+                setting.repeats,
             )
         )
     return rows

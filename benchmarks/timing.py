@@ -8,8 +8,22 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
 import numpy
+from spacy.tokens import Doc
 from tqdm import tqdm
 from wasabi import table
+
+
+@dataclass
+class Setting:
+    """What the command line chose.
+
+    docs: The text, one doc a sentence. repeats: Paired runs of a row.
+    pipeline: Folder or package of a trained pipeline.
+    """
+
+    docs: list[Doc]
+    repeats: int
+    pipeline: str
 
 
 @dataclass

@@ -1,0 +1,6 @@
+"""Types of the BLAS bridge; the functions are described in _blas.pyx."""
+
+from typing import Any, Dict
+
+def load(capi: Dict[str, Any]) -> None: ...
+def make_cblas() -> Any: ...

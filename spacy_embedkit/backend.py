@@ -1,0 +1,98 @@
+"""A thinc backend whose matrix products pick kernels for the CPU they run on.
+
+thinc's own backend for the CPU multiplies with BLIS, which is built for a plain x86-64
+or Arm machine where it does not know the processor. NumPy and SciPy ship an OpenBLAS
+that looks at the processor when it is loaded. This backend uses NumPy's for the layers
+and hands SciPy's to the C code of the parser and the entity recognizer.
+"""
+
+import os
+from typing import Any, Optional, cast
+
+import numpy
+from thinc.api import NumpyOps, get_current_ops, set_current_ops
+from thinc.types import Floats2d
+
+# Set by the user, they rule; see limit_threads.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class EmbedkitOps(NumpyOps):
+    """thinc's NumpyOps with another BLAS; registered with thinc as "embedkit"."""
+
+    name = "embedkit"
+
+    def gemm(
+        self,
+        x: Floats2d,
+        y: Floats2d,
+        out: Optional[Floats2d] = None,
+        trans1: bool = False,
+        trans2: bool = False,
+    ) -> Floats2d:
+        """Multiply two matrices, each transposed first if asked for.
+
+        x, y: (M, K) and (K, N), or their transposes; of one float dtype.
+        out: (M, N), overwritten and returned; a new array if None.
+        Raises: ValueError if an array is not a matrix or the shapes do not fit.
+        """
+        if x.ndim != 2 or y.ndim != 2:
+            raise ValueError(
+                f"gemm: arrays of {x.ndim} and {y.ndim} dimensions were given, but "
+                "both need 2; reshape them first"
+            )
+        left: Any = x.T if trans1 else x
+        right: Any = y.T if trans2 else y
+        product = numpy.dot(left, right)
+        if out is None:
+            return product
+        # Not by dot's own out, which has to be contiguous.
+        numpy.copyto(cast(Any, out), product)
+        return out
+
+    def cblas(self) -> Any:
+        """Return the BLAS functions that C code calls: a thinc CBlas."""
+        from scipy.linalg import cython_blas
+
+        from . import _blas
+
+        _blas.load(cython_blas.__pyx_capi__)
+        return _blas.make_cblas()
+
+
+def use_fast_ops() -> bool:
+    """Let pipelines that are made from now on multiply by way of EmbedkitOps.
+
+    Takes effect on models made afterwards in this thread and in threads started from
+    now on, as thinc.set_current_ops does. A process forked later multiplies on one
+    thread, unless OMP_NUM_THREADS or OPENBLAS_NUM_THREADS is set: otherwise
+    `nlp.pipe(n_process=8)` would start eight times as many threads as there are cores.
+
+    Returns whether it did so: it leaves a GPU, and backends other than thinc's own for
+    the CPU (such as Apple's Accelerate), as they are.
+    """
+    current = get_current_ops()
+    if type(current) not in (NumpyOps, EmbedkitOps):
+        return False
+    if type(current) is NumpyOps:
+        set_current_ops(EmbedkitOps())
+    _limit_forked_processes()
+    return True
+
+
+_is_registered = False
+
+
+def _limit_forked_processes() -> None:
+    global _is_registered
+    if not _is_registered and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=limit_threads)
+        _is_registered = True
+
+
+def limit_threads() -> None:
+    """Multiply on one thread in this process, unless the environment says how many."""
+    if not any(name in os.environ for name in THREAD_VARIABLES):
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(1, user_api="blas")
