@@ -15,6 +15,16 @@ PARSE_METRICS = ("dep_uas", "dep_las")
 SPLITS = ("dev", "test")
 
 
+def load_pipeline(path: Path) -> Any:
+    """Load a pipeline on the backend that its own config asks for."""
+    import spacy
+    from thinc.api import require_cpu
+
+    # A pipeline loaded before may have chosen another.
+    require_cpu()
+    return spacy.load(path)
+
+
 def read_examples(nlp: Any, path: Path) -> list[Any]:
     """Read a .spacy file, its text tokenized anew by the pipeline."""
     from spacy.training import Corpus
@@ -34,7 +44,6 @@ def score(nlp: Any, path: Path) -> dict[str, float]:
 
 def score_runs(folder: Path, corpus: Path) -> list[dict[str, Any]]:
     """Score all runs on each dev and test file."""
-    import spacy
     from tqdm import tqdm
 
     paths = [path for split in SPLITS for path in sorted((corpus / split).iterdir())]
@@ -45,7 +54,7 @@ def score_runs(folder: Path, corpus: Path) -> list[dict[str, Any]]:
     with tqdm(total=len(runs) * len(paths), desc="scoring", unit=" files") as bar:
         for run in runs:
             facts = json.loads(run.read_text(encoding="utf-8"))
-            nlp = spacy.load(run.parent / "model-best")
+            nlp = load_pipeline(run.parent / "model-best")
             scores: dict[str, dict[str, dict[str, float]]] = {}
             for path in paths:
                 part = scores.setdefault(path.parent.name, {})
@@ -78,11 +87,10 @@ def measure_speed(
     folder: Path, texts: list[str], repeats: int
 ) -> dict[str, list[float]]:
     """Return seconds of each repeat for seed 0 of each recipe, taking turns."""
-    import spacy
     from tqdm import tqdm
 
     pipelines = {
-        path.name.removesuffix("-0"): spacy.load(path / "model-best")
+        path.name.removesuffix("-0"): load_pipeline(path / "model-best")
         for path in sorted((folder / "runs").glob("*-0"))
     }
     seconds: dict[str, list[float]] = {name: [] for name in pipelines}

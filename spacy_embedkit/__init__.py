@@ -6,9 +6,10 @@ package is not needed. See the table in README.md.
 
 from importlib.metadata import version
 
+from .backend import use_fast_ops
 from .registries import ensure_registries
 
-__all__ = ["__version__"]
+__all__ = ["__version__", "use_fast_ops"]
 __version__: str = version("spacy-embedkit")
 
 ensure_registries()

@@ -7,11 +7,13 @@ and hands SciPy's to the C code of the parser and the entity recognizer.
 """
 
 import os
-from typing import Any, Optional, cast
+from typing import Any, Callable, Optional, Tuple, cast
 
 import numpy
 from thinc.api import NumpyOps, get_current_ops, set_current_ops
-from thinc.types import Floats2d
+from thinc.types import DeviceTypes, Floats2d
+
+from . import _blas
 
 # Set by the user, they rule; see limit_threads.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -21,6 +23,16 @@ class EmbedkitOps(NumpyOps):
     """thinc's NumpyOps with another BLAS; registered with thinc as "embedkit"."""
 
     name = "embedkit"
+
+    def __init__(
+        self, device_type: DeviceTypes = "cpu", device_id: int = -1, **settings: Any
+    ) -> None:
+        super().__init__(device_type, device_id, **settings)
+        # Loaded before processes fork, so that what limits threads there meets it.
+        self._load_blas()
+
+    def __reduce__(self) -> Tuple[Callable[[int], "EmbedkitOps"], Tuple[int]]:
+        return _unpickle, (os.getpid(),)
 
     def gemm(
         self,
@@ -52,19 +64,21 @@ class EmbedkitOps(NumpyOps):
 
     def cblas(self) -> Any:
         """Return the BLAS functions that C code calls: a thinc CBlas."""
+        return _blas.make_cblas()
+
+    @staticmethod
+    def _load_blas() -> None:
         from scipy.linalg import cython_blas
 
-        from . import _blas
-
         _blas.load(cython_blas.__pyx_capi__)
-        return _blas.make_cblas()
 
 
 def use_fast_ops() -> bool:
     """Let pipelines that are made from now on multiply by way of EmbedkitOps.
 
-    Takes effect on models made afterwards in this thread and in threads started from
-    now on, as thinc.set_current_ops does. A process forked later multiplies on one
+    Takes effect on models made afterwards in this thread, as thinc.set_current_ops
+    does; a model keeps the backend it was made with, in whatever thread it runs. A
+    process that is forked later, or gets a pipeline by pickle, multiplies on one
     thread, unless OMP_NUM_THREADS or OPENBLAS_NUM_THREADS is set: otherwise
     `nlp.pipe(n_process=8)` would start eight times as many threads as there are cores.
 
@@ -88,6 +102,14 @@ def _limit_forked_processes() -> None:
     if not _is_registered and hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=limit_threads)
         _is_registered = True
+
+
+def _unpickle(pid: int) -> EmbedkitOps:
+    ops = EmbedkitOps()
+    # Sent to a worker, by way of `nlp.pipe(n_process=2)` where processes do not fork.
+    if os.getpid() != pid:
+        limit_threads()
+    return ops
 
 
 def limit_threads() -> None:

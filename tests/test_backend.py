@@ -228,12 +228,12 @@ def test_pipeline_loads_without_us_once_the_line_is_removed(trained, tmp_path):
 COUNT_THREADS = """
 import os
 from spacy_embedkit.backend import use_fast_ops
-from scipy.linalg import cython_blas
 from threadpoolctl import threadpool_info
 use_fast_ops()
 pid = os.fork()
 if pid == 0:
-    print(max(pool["num_threads"] for pool in threadpool_info()))
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    print(max(pool["num_threads"] for pool in pools))
     os._exit(0) if not os.sys.stdout.flush() else None
 os.wait()
 """
@@ -256,6 +256,40 @@ def test_forked_process_multiplies_on_one_thread_unless_told(variables, expected
         check=True,
     )
     assert run.stdout.strip() == expected
+
+
+SPAWN = """
+import multiprocessing, pickle, sys
+from spacy_embedkit.backend import EmbedkitOps
+from threadpoolctl import threadpool_info
+
+def work(ops):
+    ops.cblas()
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    print(type(ops).__name__, max(pool["num_threads"] for pool in pools))
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(
+        target=work, args=(EmbedkitOps(),)
+    )
+    process.start()
+    process.join()
+"""
+
+
+def test_spawned_process_multiplies_on_one_thread(tmp_path):
+    (tmp_path / "spawn.py").write_text(SPAWN)
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    env = {key: value for key, value in os.environ.items() if key not in names}
+    run = subprocess.run(
+        [sys.executable, "spawn.py"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.strip() == "EmbedkitOps 1", run.stderr
 
 
 def test_blas_of_another_signature_is_refused():

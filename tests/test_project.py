@@ -144,12 +144,14 @@ def test_pretraining_and_training_share_the_tok2vec() -> None:
     assert ours == pretrain
 
 
-def test_recipes_differ_in_the_embedding_alone() -> None:
+def test_recipes_differ_in_embedding_and_backend_alone() -> None:
     stock, ours = (
         load_config(ROOT / "configs" / f"{x}.cfg") for x in ("stock", "ours")
     )
     assert stock["components"]["tok2vec"]["model"].pop("embed")
     assert ours["components"]["tok2vec"]["model"].pop("embed")
+    assert stock["nlp"].pop("before_creation") is None
+    assert ours["nlp"].pop("before_creation")
     assert stock == ours
 
 

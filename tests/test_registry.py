@@ -36,6 +36,7 @@ CONFIGS = {
         maxout_pieces = 2
         hidden_size = 8
         n_characters = 4""",
+    "spacy-embedkit.fast_ops.v1": "",
     "spacy-embedkit.sent_spans.v1": "max_length = 10",
     "spacy-embedkit.doc_vectors.v1": "",
 }
@@ -68,13 +69,13 @@ print(type(resolved["block"]).__name__)
 
 
 def declared_names(root: Path):
-    """Registry and name of every entry point but the hook in spacy_factories."""
+    """Registry and name of every entry point that a config can name."""
     parser = configparser.ConfigParser(delimiters=["="])
     parser.optionxform = str
     parser.read(root / "setup.cfg")
     for group, lines in parser["options.entry_points"].items():
         for line in filter(None, lines.splitlines()):
-            if group != "spacy_factories":
+            if group not in ("spacy_factories", "thinc_ops"):
                 yield group.removeprefix("spacy_"), line.split("=")[0].strip()
 
 
