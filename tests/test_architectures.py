@@ -1,13 +1,11 @@
-"""Embedding layers: numbers, gradients, odd docs, saving, errors by their words."""
+"""All embedding layers: gradients, odd docs, saving, errors by their words."""
 
 import numpy
 import pytest
-import spacy
 from hypothesis import given
 from numpy.testing import assert_allclose, assert_array_equal
-from spacy.ml.models import MultiHashEmbed
 from spacy.tokens import Doc
-from thinc.api import Adam, fix_random_seed, set_dropout_rate
+from thinc.api import Adam, fix_random_seed
 
 from spacy_embedkit import ops
 from spacy_embedkit.architectures import (
@@ -15,108 +13,17 @@ from spacy_embedkit.architectures import (
     build_static_hash_embed_v1,
     build_subword_hash_embed_v1,
 )
+from spacy_embedkit.layers.types import find_types
 
+from .embeds import ATTRS, BUILDERS, ROWS, gradients_of
 from .gradients import assert_gradient
 from .strategies import token_docs
-
-ATTRS = ["NORM", "PREFIX", "SUFFIX", "SHAPE"]
-ROWS = [40, 20, 30, 10]
-
-BUILDERS = {
-    "multi_hash": lambda: build_multi_hash_embed_v1(8, ATTRS, ROWS, False),
-    "multi_hash_one": lambda: build_multi_hash_embed_v1(8, ["ORTH"], [20], False),
-    "multi_hash_static": lambda: build_multi_hash_embed_v1(8, ATTRS, ROWS, True),
-    "subword": lambda: build_subword_hash_embed_v1(8, 50),
-    "subword_alone": lambda: build_subword_hash_embed_v1(8, 50, attrs=[], attr_rows=[]),
-    "subword_static": lambda: build_subword_hash_embed_v1(
-        8, 50, min_n=1, max_n=2, n_hashes=1, include_static_vectors=True
-    ),
-    "static_hash": lambda: build_static_hash_embed_v1(8, 20),
-    "static_words": lambda: build_static_hash_embed_v1(
-        8, 5, key2row={"the": 1, "cat": 2, "": 3}, unseen_row=4
-    ),
-}
 
 
 @pytest.fixture(params=BUILDERS, ids=list(BUILDERS))
 def model(request, docs):
     fix_random_seed(0)
     return BUILDERS[request.param]().initialize(X=docs)
-
-
-def stock_pair(docs, static, attrs=ATTRS, rows=ROWS):
-    """A stock layer, and ours with the weights that it saved."""
-    fix_random_seed(1)
-    stock = MultiHashEmbed(8, attrs, rows, static).initialize(X=docs)
-    ours = build_multi_hash_embed_v1(8, attrs, rows, static).initialize(X=docs)
-    return stock, ours.from_bytes(stock.to_bytes())
-
-
-def gradients_of(model):
-    return {
-        (i, name): node.get_grad(name)
-        for i, node in enumerate(model.walk())
-        for name in node.grad_names
-    }
-
-
-def run_both(stock, ours, docs, last_dropout=0.0):
-    """Outputs and gradients of both for one random output gradient."""
-    results = []
-    for layer in (stock, ours):
-        set_dropout_rate(layer, 0.0)
-        for node in layer.walk():
-            if node.name == "dropout":
-                node.attrs["dropout_rate"] = last_dropout
-        fix_random_seed(2)
-        Y, backprop = layer(docs, is_train=True)
-        random = numpy.random.default_rng(3)
-        backprop([random.normal(size=y.shape).astype("f") for y in Y])
-        results.append((Y, gradients_of(layer)))
-        layer.finish_update(lambda key, weights, gradient: (weights, gradient))
-    return results
-
-
-@pytest.mark.parametrize("static", [False, True])
-@given(words=token_docs)
-def test_multi_hash_equals_stock(static, nlp, words):
-    docs = [Doc(nlp.vocab, words=w) for w in [["the", "cat", "zzz"], *words]]
-    (Y, grads), (Y2, grads2) = run_both(*stock_pair(docs, static), docs)
-    assert [y.shape for y in Y] == [y.shape for y in Y2]
-    for y, y2 in zip(Y, Y2, strict=True):
-        assert_allclose(y2, y, atol=1e-5)
-    assert grads.keys() == grads2.keys()
-    for key, grad in grads.items():
-        assert_allclose(grads2[key], grad, rtol=1e-5, atol=1e-5)
-
-
-def test_multi_hash_equals_stock_after_both_ways_of_saving(docs, tmp_path):
-    stock, ours = stock_pair(docs, True)
-    ours.to_disk(tmp_path / "model")
-    back = MultiHashEmbed(8, ATTRS, ROWS, True).from_disk(tmp_path / "model")
-    for y, y2 in zip(stock.predict(docs), back.predict(docs), strict=True):
-        assert_array_equal(y2, y)
-    assert ours.to_bytes() == stock.to_bytes()
-
-
-def test_multi_hash_draws_the_weights_of_stock(docs):
-    fix_random_seed(5)
-    stock = MultiHashEmbed(8, ATTRS, ROWS, False).initialize(X=docs)
-    fix_random_seed(5)
-    ours = build_multi_hash_embed_v1(8, ATTRS, ROWS, False).initialize(X=docs)
-    assert ours.to_bytes() == stock.to_bytes()
-
-
-def test_multi_hash_drops_out_tokens_as_stock_does(nlp):
-    # Tokens of one type get masks of their own. Equal seeds draw equal masks, since
-    # the other places of dropout are off.
-    docs = [Doc(nlp.vocab, words=["cat", "dog"] * 25)]
-    pair = stock_pair(docs, False)
-    (Y, grads), (Y2, grads2) = run_both(*pair, docs, last_dropout=0.5)
-    assert len(numpy.unique(Y2[0] == 0, axis=0)) > 10
-    assert_allclose(Y2[0], Y[0], atol=1e-5)
-    for key, grad in grads.items():
-        assert_allclose(grads2[key], grad, rtol=1e-4, atol=1e-5)
 
 
 @given(words=token_docs)
@@ -230,17 +137,10 @@ def test_subword_shares_rows_between_related_words(nlp):
     model = build_subword_hash_embed_v1(16, 5000, attrs=[], attr_rows=[])
     model.initialize(X=docs)
     table = next(node for node in model.walk() if node.name == "ngram_table")
-    [types] = [find(model, docs)]
-    rows = table.predict(types)
+    rows = table.predict(find_types(model, docs, model.attrs["columns"]))
     near, far = rows[0] @ rows[1], rows[0] @ rows[2]
     assert near > 0
     assert near > 3 * abs(far)
-
-
-def find(model, docs):
-    from spacy_embedkit.layers.types import find_types
-
-    return find_types(model, docs, model.attrs["columns"])
 
 
 @pytest.mark.parametrize(
@@ -265,103 +165,6 @@ def test_every_subword_setting_matters(docs, setting, value):
         model = build_subword_hash_embed_v1(**{**settings, **changed})
         outputs.append(model.initialize(X=docs).predict(docs)[0])
     assert outputs[0].shape != outputs[1].shape or not numpy.allclose(*outputs)
-
-
-def test_static_words_get_the_rows_they_are_given(nlp):
-    nlp.vocab.vectors.data[:] = 0
-    docs = [Doc(nlp.vocab, words=["the", "cat", "dog", "zzz", "on"])]
-    key2row = {"the": 1, nlp.vocab.strings["cat"]: 2, "dog": 1}
-    model = build_static_hash_embed_v1(8, 5, key2row=key2row, unseen_row=4)
-    [Y] = model.initialize(X=docs).predict(docs)
-    [table] = [node for node in model.walk() if node.name == "word_table"]
-    assert_array_equal(Y, table.get_param("E")[[1, 2, 1, 4, 4]])
-
-
-def test_static_hash_adds_the_projected_vector(nlp):
-    docs = [Doc(nlp.vocab, words=["cat", "zzz"])]
-    model = build_static_hash_embed_v1(8, 5, key2row={}).initialize(X=docs)
-    [table] = [node for node in model.walk() if node.name == "word_table"]
-    [static] = [node for node in model.walk() if node.name == "static_vectors"]
-    learned = table.get_param("E")[0]
-    expected = static.get_param("W") @ nlp.vocab["cat"].vector
-    assert_allclose(model.predict(docs)[0], [learned + expected, learned], atol=1e-5)
-
-
-def test_static_vectors_follow_the_attribute_of_the_table(nlp):
-    nlp.vocab.vectors = spacy.vectors.Vectors(
-        strings=nlp.vocab.strings, shape=(2, 6), attr="LOWER"
-    )
-    nlp.vocab.vectors.add("cat", vector=numpy.ones(6, dtype="f"))
-    docs = [Doc(nlp.vocab, words=["CAT", "Cat", "dog"])]
-    model = build_static_hash_embed_v1(8, 5, key2row={}).initialize(X=docs)
-    [Y] = model.predict(docs)
-    assert_array_equal(Y[0], Y[1])
-    assert not numpy.allclose(Y[0], Y[2])
-
-
-@pytest.mark.parametrize("dtype", ["float16", "float64", "int8"])
-def test_static_vectors_of_any_dtype(nlp, dtype):
-    data = numpy.arange(12).reshape(2, 6).astype(dtype)
-    nlp.vocab.vectors = spacy.vectors.Vectors(
-        strings=nlp.vocab.strings, data=data, keys=["cat", "dog"]
-    )
-    docs = [Doc(nlp.vocab, words=["cat", "dog", "zzz"])]
-    for build in (BUILDERS["multi_hash_static"], BUILDERS["static_hash"]):
-        [Y] = build().initialize(X=docs).predict(docs)
-        assert numpy.isfinite(Y).all()
-
-
-def test_floret_vectors(nlp):
-    data = numpy.random.default_rng(0).normal(size=(20, 6)).astype("f")
-    nlp.vocab.vectors = spacy.vectors.Vectors(
-        strings=nlp.vocab.strings,
-        data=data,
-        mode="floret",
-        hash_count=2,
-        minn=2,
-        maxn=3,
-    )
-    docs = [Doc(nlp.vocab, words=["cat", "zzz", "cat"])]
-    (Y, grads), (Y2, grads2) = run_both(*stock_pair(docs, True), docs)
-    assert_allclose(Y2[0], Y[0], atol=1e-5)
-    for key, grad in grads.items():
-        assert_allclose(grads2[key], grad, rtol=1e-5, atol=1e-5)
-
-
-def test_words_without_vector_add_nothing_to_the_gradient(nlp):
-    model = BUILDERS["static_hash"]().initialize(X=[Doc(nlp.vocab, words=["cat"])])
-    [static] = [node for node in model.walk() if node.name == "static_vectors"]
-    Y, backprop = model([Doc(nlp.vocab, words=["zzz", "yyy"])], is_train=True)
-    backprop([numpy.ones_like(Y[0])])
-    assert not static.get_grad("W").any()
-
-
-@pytest.mark.parametrize(
-    "builder", ["multi_hash_static", "subword_static", "static_hash"]
-)
-def test_vocab_without_vectors_is_named(builder):
-    docs = [spacy.blank("en").make_doc("a cat")]
-    with pytest.raises(
-        ValueError, match=r"shape \(0, 0\).*`vectors` in \[initialize\]"
-    ):
-        BUILDERS[builder]().initialize(X=docs)
-
-
-@pytest.mark.parametrize(
-    "builder", ["multi_hash_static", "subword_static", "static_hash"]
-)
-def test_vectors_of_another_width_are_named_when_predicting(builder, docs):
-    model = BUILDERS[builder]().initialize(X=docs)
-    other = spacy.blank("en")
-    other.vocab.set_vector("cat", numpy.ones(4, dtype="f"))
-    with pytest.raises(ValueError, match=r"vectors 6 wide, .* shape \(\d+, 4\)"):
-        model.predict([other.make_doc("a cat")])
-
-
-def test_vector_width_is_checked(docs):
-    model = build_static_hash_embed_v1(8, 5, vector_width=300)
-    with pytest.raises(ValueError, match=r"vectors 300 wide, .* shape \(\d+, 6\)"):
-        model.initialize(X=docs)
 
 
 @pytest.mark.parametrize(
@@ -411,15 +214,3 @@ def test_setting_out_of_range_is_named(build, settings, message):
 def test_kernels_are_not_asked_for_an_empty_batch(model, nlp, monkeypatch):
     monkeypatch.setattr(ops, "unique_rows", None)
     assert model.predict([Doc(nlp.vocab)])[0].shape == (0, 8)
-
-
-@pytest.mark.parametrize("builder", ["multi_hash", "subword"])
-def test_tables_hash_with_the_seeds_of_stock(builder, docs):
-    # One seed for all tables would let equal texts collide in all of them.
-    model = BUILDERS[builder]()
-    stock = MultiHashEmbed(8, ATTRS, ROWS, False)
-    seeds, expected = (
-        [node.attrs["seed"] for node in layer.walk() if node.name == "hashembed"]
-        for layer in (model, stock)
-    )
-    assert seeds == expected == [8, 9, 10, 11]

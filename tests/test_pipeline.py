@@ -77,6 +77,7 @@ def config_text(request):
 
 @pytest.fixture
 def trained(config_text, nlp):
+    spacy.util.fix_random_seed(0)
     pipeline = load_model_from_config(Config().from_str(config_text), auto_fill=True)
     pipeline.vocab.vectors = nlp.vocab.vectors
     examples = [
@@ -84,7 +85,7 @@ def trained(config_text, nlp):
         for words, tags in SENTENCES
     ]
     optimizer = pipeline.initialize(lambda: examples)
-    for _ in range(40):
+    for _ in range(60):
         pipeline.update(examples, sgd=optimizer, drop=0.1)
     return pipeline
 

@@ -29,6 +29,7 @@ factory = "tagger"
 @architectures = "spacy.Tok2VecListener.v1"
 width = 96
 """
+    spacy.util.fix_random_seed(0)
     config = spacy.util.Config().from_str(head + excerpt + tagger)
     nlp = spacy.util.load_model_from_config(config, auto_fill=True)
     tags = {"tags": ["D", "N", "V"]}
