@@ -85,7 +85,7 @@ def trained(config_text, nlp):
         for words, tags in SENTENCES
     ]
     optimizer = pipeline.initialize(lambda: examples)
-    for _ in range(60):
+    for _ in range(150):
         pipeline.update(examples, sgd=optimizer, drop=0.1)
     return pipeline
 
