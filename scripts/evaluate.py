@@ -8,7 +8,14 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from common import ONE_THREAD, ProjectError, parser_for, run_main, whole_output
+from common import (
+    ONE_THREAD,
+    ProjectError,
+    parser_for,
+    positive,
+    run_main,
+    whole_output,
+)
 
 METRICS = ("tag_acc", "pos_acc", "morph_acc", "sents_f")
 PARSE_METRICS = ("dep_uas", "dep_las")
@@ -126,8 +133,8 @@ def parse_args() -> Namespace:
     add = parser.add_argument
     add("folder", type=Path, help="folder of runs/, where scores.json will be")
     add("corpus", type=Path, help="folder that holds dev/ and test/")
-    add("--repeats", type=int, default=7, help="timed rounds of each recipe")
-    add("--words", type=int, default=10000, help="words in a timed round")
+    add("--repeats", type=positive, default=7, help="timed rounds of each recipe")
+    add("--words", type=positive, default=10000, help="words in a timed round")
     return parser.parse_args()
 
 

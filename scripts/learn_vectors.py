@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import spacy
-from common import EXTRA, ProjectError, parser_for, run_main, whole_output
+from common import EXTRA, ProjectError, parser_for, positive, run_main, whole_output
 from tqdm import tqdm
 
 
@@ -80,13 +80,21 @@ def parse_args() -> Namespace:
     add("raw", type=Path, help="raw.jsonl of the corpus step")
     add("target", type=Path, help="text file to write")
     add("--lang", required=True, help="language code of the tokenizer")
-    add("--buckets", type=int, default=20000, help="rows of the table")
-    add("--width", type=int, default=100, help="numbers in a row")
-    add("--min-n", type=int, default=3, help="shortest character n-gram")
-    add("--max-n", type=int, default=5, help="longest character n-gram")
-    add("--min-count", type=int, default=2, help="rarer words are not learned from")
-    add("--epochs", type=int, default=5, help="passes over the text")
-    return parser.parse_args()
+    add("--buckets", type=positive, default=20000, help="rows of the table")
+    add("--width", type=positive, default=100, help="numbers in a row")
+    add("--min-n", type=positive, default=3, help="shortest character n-gram")
+    add("--max-n", type=positive, default=5, help="longest character n-gram")
+    add(
+        "--min-count", type=positive, default=2, help="rarer words are not learned from"
+    )
+    add("--epochs", type=positive, default=5, help="passes over the text")
+    args = parser.parse_args()
+    if args.min_n > args.max_n:
+        raise ProjectError(
+            f"--min-n is {args.min_n} and --max-n {args.max_n}; make --min-n the "
+            "smaller one"
+        )
+    return args
 
 
 def main() -> None:

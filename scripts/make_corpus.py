@@ -9,7 +9,14 @@ from itertools import groupby
 from pathlib import Path
 
 import spacy
-from common import ProjectError, parser_for, read_source, run_main, whole_output
+from common import (
+    ProjectError,
+    parser_for,
+    positive,
+    read_source,
+    run_main,
+    whole_output,
+)
 from conllu import Sentence, read_sentences, read_texts
 from rawtext import Unit, pack, read_jsonl, read_lines
 from spacy.language import Language
@@ -195,7 +202,7 @@ def parse_args() -> Namespace:
     add("--lang", required=True, help="language code of the tokenizer")
     add("--treebank", action="append", required=True, metavar="NAME=SOURCE")
     add("--raw", action="append", default=[], metavar="SOURCE")
-    add("--longest", type=int, default=10, help="sentences in a training document")
+    add("--longest", type=positive, default=10, help="sentences in a training document")
     return parser.parse_args()
 
 

@@ -18,6 +18,7 @@ from common import (
     ONE_THREAD,
     ProjectError,
     parser_for,
+    positive,
     remove,
     replace,
     run_main,
@@ -199,10 +200,10 @@ def parse_args() -> Namespace:
         required=True,
         help="NAME CONFIG [--OVERRIDE X]; of the last one the best model is kept",
     )
-    add("--seeds", type=int, default=2, help="runs of each recipe, seeds from 0")
-    add("--steps", type=int, required=True, help="training steps of each run")
-    add("--eval-every", type=int, required=True, help="steps between dev scores")
-    add("--jobs", type=int, default=2, help="runs at a time")
+    add("--seeds", type=positive, default=2, help="runs of each recipe, seeds from 0")
+    add("--steps", type=positive, required=True, help="training steps of each run")
+    add("--eval-every", type=positive, required=True, help="steps between dev scores")
+    add("--jobs", type=positive, default=2, help="runs at a time")
     parser.epilog = "Behind -- come overrides for all recipes."
     place = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     args = parser.parse_args(sys.argv[1:place])

@@ -114,6 +114,25 @@ def test_vectors_that_were_cut_off_are_refused(tmp_path: Path, end: int) -> None
         learn_vectors.check_whole(path, 2, 2)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--width", "0"], "--width: '0' is not allowed; give a whole number of 1"),
+        (["--buckets", "-5"], "--buckets: '-5' is not allowed"),
+        (["--epochs", "many"], "--epochs: 'many' is not allowed"),
+        (["--min-n", "5", "--max-n", "2"], "--min-n is 5 and --max-n 2"),
+    ],
+)
+def test_vector_settings_out_of_range_are_named(
+    tmp_path: Path, options: list[str], message: str
+) -> None:
+    target = tmp_path / "floret.txt"
+    result = run_script("learn_vectors.py", "raw", target, "--lang", "pt", *options)
+    assert result.returncode
+    assert message in result.stderr.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
 def test_report_takes_its_verdict_from_the_numbers() -> None:
     row = report.Row("test", "bank", "tag_acc", [90.0, 91.0], [92.0, 93.0])
     assert (row.verdict, row.difference, row.seeds_won) == ("better", 2.0, 2)
