@@ -66,6 +66,7 @@ def build(embed: str, parts: list[list[Example]]) -> tuple[Language, Optimizer]:
     config["nlp"]["lang"] = "en"
     config["nlp"]["pipeline"] = ["tok2vec", "tagger", "parser"]
     del config["components"]["morphologizer"]
+    config["components"]["parser"]["min_action_freq"] = 1
     config["components"]["tok2vec"]["model"]["embed"]["@architectures"] = embed
     nlp = load_model_from_config(config, auto_fill=True)
     return nlp, nlp.initialize(lambda: [eg for part in parts for eg in part])

@@ -4,6 +4,7 @@ import re
 
 import spacy
 from spacy.training import Example
+from thinc.api import use_ops
 
 from .test_registry import NAMES
 
@@ -16,7 +17,7 @@ def test_table_of_names_is_that_of_setup_cfg(root):
 
 def test_config_excerpt_trains(root):
     text = (root / "README.md").read_text(encoding="utf8")
-    [excerpt] = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+    excerpt, fast_ops = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
     head = '[nlp]\nlang = "en"\npipeline = ["tok2vec", "tagger"]\n\n[components]\n\n'
     tagger = """
 [components.tagger]
@@ -30,8 +31,9 @@ factory = "tagger"
 width = 96
 """
     spacy.util.fix_random_seed(0)
-    config = spacy.util.Config().from_str(head + excerpt + tagger)
-    nlp = spacy.util.load_model_from_config(config, auto_fill=True)
+    config = spacy.util.Config().from_str(head + excerpt + tagger + fast_ops)
+    with use_ops("numpy"):
+        nlp = spacy.util.load_model_from_config(config, auto_fill=True)
     tags = {"tags": ["D", "N", "V"]}
     examples = [Example.from_dict(nlp.make_doc("The cat sat"), tags)]
     optimizer = nlp.initialize(lambda: examples)
