@@ -13,9 +13,9 @@ def build_fast_ops_v1() -> BeforeCreation:
     """Run the pipeline on the backend of backend.EmbedkitOps.
 
     Goes into `[nlp.before_creation]`; pipelines that the process makes afterwards run
-    on the backend too, see backend.use_fast_ops. The weights that a pipeline saves are the same
-    with and without it. The saved config names it, though: to load the pipeline where
-    this package is not installed, set `before_creation = null` in its config.cfg.
+    on the backend too, see backend.use_fast_ops. The weights that a pipeline saves are
+    the same with and without it. The saved config names it, though: to load the
+    pipeline where this package is not installed, set `before_creation = null` there.
     """
     return _before_creation
 
