@@ -98,6 +98,9 @@ def similarity(target: Target, other: Any) -> float:
     other: Anything that has a `.vector` of the same width.
     """
     row, other_row = vector(target), other.vector
+    if not row.size or not other_row.size:
+        # A batch without tokens never met the transformer, so its width is unknown.
+        return 0.0
     if row.shape != other_row.shape:
         raise ValueError(
             f"doc_vectors.v1: similarity of vectors {row.shape[0]} and "

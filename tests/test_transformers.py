@@ -189,6 +189,11 @@ def test_empty_doc_has_a_zero_vector(pipeline):
     empty, _ = pipeline.pipe(["", "cat"])
     assert not empty.has_vector
     assert empty.similarity(empty) == 0.0
+    # Alone in its batch it never meets the transformer.
+    alone = pipeline("")
+    assert not alone.has_vector
+    assert alone.similarity(pipeline("cat")) == 0.0
+    assert pipeline("cat").similarity(alone) == 0.0
 
 
 def test_similarity_to_another_width_is_named(pipeline):
