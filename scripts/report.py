@@ -154,7 +154,7 @@ def write_report(data: dict[str, Any], curves: dict[str, Any], args: Namespace) 
     rows = make_rows(data["runs"], base, new)
     tables = {
         "Test": metric_table(rows, "test", base, new),
-        "Dev (chooses the checkpoint of each run)": metric_table(rows, "dev", base, new),
+        "Dev (chooses the checkpoint)": metric_table(rows, "dev", base, new),
         "Cost": cost_table(data, [base, new]),
     }
     lines = conclude(rows, data, base, new)
