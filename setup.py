@@ -30,7 +30,7 @@ def extension(name: str, language: str) -> Extension:
 
 setup(
     ext_modules=cythonize(
-        [extension("_ops", "c"), extension("_blas", "c++")],
+        [extension("_ops", "c"), extension("_window", "c"), extension("_blas", "c++")],
         compiler_directives=DIRECTIVES,
         force=CHECKED,
     )

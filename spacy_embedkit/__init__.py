@@ -6,10 +6,11 @@ package is not needed. See the table in README.md.
 
 from importlib.metadata import version
 
+from .acceleration import accelerate
 from .backend import use_fast_ops
 from .registries import ensure_registries
 
-__all__ = ["__version__", "use_fast_ops"]
+__all__ = ["__version__", "accelerate", "use_fast_ops"]
 __version__: str = version("spacy-embedkit")
 
 ensure_registries()

@@ -6,7 +6,7 @@ Each argument is marked in, out or scratch. Directives stand in setup.py, so tha
 a build with EMBEDKIT_CHECKED=1 can turn bounds checks on.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 ctypedef fused real:
@@ -32,12 +32,25 @@ cdef inline bint starts_char(unsigned char byte) noexcept nogil:
     return (byte & 0xC0) != 0x80
 
 
+cdef inline uint64_t hash_row(
+    const uint64_t[:, ::1] rows, Py_ssize_t i
+) noexcept nogil:
+    cdef Py_ssize_t a
+    cdef uint64_t h = 0
+    for a in range(rows.shape[1]):
+        h = mix64(h + GOLDEN + rows[i, a])
+    return h
+
+
 cdef inline bint same_row(
-    const uint64_t[:, ::1] rows, Py_ssize_t i, Py_ssize_t j
+    const uint64_t[:, ::1] rows,
+    Py_ssize_t i,
+    const uint64_t[:, ::1] others,
+    Py_ssize_t j,
 ) noexcept nogil:
     cdef Py_ssize_t a
     for a in range(rows.shape[1]):
-        if rows[i, a] != rows[j, a]:
+        if rows[i, a] != others[j, a]:
             return False
     return True
 
@@ -53,17 +66,13 @@ def unique_rows(
     first[u] is where distinct row u appears first, inverse[i] the number of row i.
     Returns the count of distinct rows; first is filled up to it.
     """
-    cdef Py_ssize_t i, a, slot
+    cdef Py_ssize_t i, slot
     cdef Py_ssize_t mask = slots.shape[0] - 1
     cdef int n_unique = 0
-    cdef uint64_t h
     with nogil:
         for i in range(rows.shape[0]):
-            h = 0
-            for a in range(rows.shape[1]):
-                h = mix64(h + GOLDEN + rows[i, a])
-            slot = h & mask
-            while slots[slot] >= 0 and not same_row(rows, first[slots[slot]], i):
+            slot = hash_row(rows, i) & mask
+            while slots[slot] >= 0 and not same_row(rows, first[slots[slot]], rows, i):
                 slot = (slot + 1) & mask
             if slots[slot] < 0:
                 slots[slot] = n_unique
@@ -71,6 +80,71 @@ def unique_rows(
                 n_unique += 1
             inverse[i] = slots[slot]
     return n_unique
+
+
+def find_rows(
+    const uint64_t[:, ::1] rows not None,   # in   (N, A)
+    const uint64_t[:, ::1] table not None,  # in   (V, A)
+    const int[::1] slots not None,          # in   (2**k,), made by add_rows
+    int[::1] out not None,                  # out  (N,)
+):
+    """out[i] = the table row that is equal to rows[i], or -1."""
+    cdef Py_ssize_t i, slot
+    cdef Py_ssize_t mask = slots.shape[0] - 1
+    with nogil:
+        for i in range(rows.shape[0]):
+            slot = hash_row(rows, i) & mask
+            while slots[slot] >= 0 and not same_row(table, slots[slot], rows, i):
+                slot = (slot + 1) & mask
+            out[i] = slots[slot]
+
+
+def add_rows(
+    const uint64_t[:, ::1] table not None,  # in      (V, A), distinct rows
+    int begin,
+    int end,                                # in      0 <= begin <= end <= V
+    int[::1] slots not None,                # in out  (2**k,), 2**k > V, all -1 at first
+):
+    """Let find_rows find the table rows begin..end-1."""
+    cdef Py_ssize_t slot
+    cdef Py_ssize_t mask = slots.shape[0] - 1
+    cdef int i
+    with nogil:
+        for i in range(begin, end):
+            slot = hash_row(table, i) & mask
+            while slots[slot] >= 0:
+                slot = (slot + 1) & mask
+            slots[slot] = i
+
+
+def checksum(
+    const uint32_t[::1] words not None,  # in  (N,)
+    Py_ssize_t step,                     # in  1 or more
+):
+    """Hash every step-th word, the first and the last among them."""
+    cdef Py_ssize_t i, n = words.shape[0]
+    cdef uint64_t h = FNV_OFFSET
+    with nogil:
+        for i in range((n + step - 1) // step):
+            h = (h ^ words[i * step]) * FNV_PRIME
+        if n:
+            h = (h ^ words[n - 1]) * FNV_PRIME
+    return h
+
+
+def checksum_rows(
+    const uint32_t[:, ::1] words not None,  # in   (N, M)
+    uint64_t[::1] out not None,             # out  (N,)
+):
+    """Hash each row."""
+    cdef Py_ssize_t i, m
+    cdef uint64_t h
+    with nogil:
+        for i in range(words.shape[0]):
+            h = FNV_OFFSET
+            for m in range(words.shape[1]):
+                h = (h ^ words[i, m]) * FNV_PRIME
+            out[i] = mix64(h)
 
 
 cdef inline Py_ssize_t walk_ngrams(

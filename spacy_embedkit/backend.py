@@ -90,14 +90,15 @@ def use_fast_ops() -> bool:
         return False
     if type(current) is NumpyOps:
         set_current_ops(EmbedkitOps())
-    _limit_forked_processes()
+    limit_forked_processes()
     return True
 
 
 _is_registered = False
 
 
-def _limit_forked_processes() -> None:
+def limit_forked_processes() -> None:
+    """Let processes that are forked from now on multiply on one thread."""
     global _is_registered
     if not _is_registered and hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=limit_threads)

@@ -16,6 +16,12 @@ def check_positive(name: str, setting: str, value: int) -> None:
         )
 
 
+def check_not_negative(name: str, setting: str, value: int) -> None:
+    """Raise ValueError unless the value is 0 or more."""
+    if value < 0:
+        raise ValueError(f"{name}: {setting} is {value}, but 0 or more is needed")
+
+
 def check_tables(
     name: str,
     attrs_name: str,

@@ -137,7 +137,7 @@ def test_subword_shares_rows_between_related_words(nlp):
     model = build_subword_hash_embed_v1(16, 5000, attrs=[], attr_rows=[])
     model.initialize(X=docs)
     table = next(node for node in model.walk() if node.name == "ngram_table")
-    rows = table.predict(find_types(model, docs, model.attrs["columns"]))
+    rows = table.predict(find_types(model, docs, model.attrs["columns"])[0])
     near, far = rows[0] @ rows[1], rows[0] @ rows[2]
     assert near > 0
     assert near > 3 * abs(far)

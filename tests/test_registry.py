@@ -32,10 +32,18 @@ CONFIGS = {
         key2row = {"the": 1, "2024": 2}
         unseen_row = 3
         attr = "LOWER\"""",
+    "spacy-embedkit.MaxoutWindowEncoder.v1": """
+        width = 8
+        window_size = 1
+        maxout_pieces = 2
+        depth = 2""",
     "spacy-embedkit.PretrainCharacters.v1": """
         maxout_pieces = 2
         hidden_size = 8
         n_characters = 4""",
+    "spacy-embedkit.accelerate.v1": """
+        cache_rows = 100
+        fast_ops = false""",
     "spacy-embedkit.fast_ops.v1": "",
     "spacy-embedkit.sent_spans.v1": "max_length = 10",
     "spacy-embedkit.doc_vectors.v1": "",

@@ -5,17 +5,18 @@ static vectors, and mixes (maxout, layer norm, dropout). Its tree of nodes stays
 is, so that weights go both ways; only the forward and init of the root are ours.
 """
 
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 from spacy.attrs import intify_attr
 from spacy.tokens import Doc
 from spacy.vectors import Vectors
 from spacy.vocab import Vocab
 from thinc.api import Model
+from thinc.layers.chain import forward as stock_forward
 from thinc.types import Floats2d
 
-from . import static_vectors
-from .types import Types, run_per_type, vectors_attr
+from .static_vectors import check_vectors, embed_stock
+from .types import MEMORY, Types, run_per_type, vectors_attr
 
 
 class Nodes(NamedTuple):
@@ -56,7 +57,7 @@ def forward(
         width = H.shape[1]
         backprop_static: Optional[Callable] = None
         if nodes.static is not None:
-            S, backprop_static = _embed_static(nodes.static, types, is_train)
+            S, backprop_static = embed_stock(nodes.static, types, is_train)
             H = model.ops.xp.hstack([H, S])
         Y, backprop_mix = nodes.mix(H, is_train)
 
@@ -69,8 +70,24 @@ def forward(
         return Y, backprop
 
     return run_per_type(
-        model, docs, is_train, columns=columns, embed=embed, dropout=nodes.dropout
+        model,
+        docs,
+        is_train,
+        columns=columns,
+        embed=embed,
+        reads_vectors=nodes.static is not None,
+        dropout=nodes.dropout,
     )
+
+
+def predict_forward(
+    model: Model[List[Doc], List[Floats2d]], docs: List[Doc], is_train: bool
+) -> Tuple[List[Floats2d], Callable]:
+    """Predict as forward does, train as the stock layer does."""
+    if is_train:
+        model.attrs[MEMORY].forget()
+        return stock_forward(model, docs, is_train)
+    return forward(model, docs, is_train)
 
 
 def init(
@@ -84,19 +101,7 @@ def init(
         # Stock runs the layer on the sample, for its widths. It takes float32 tables
         # alone, so it gets a sample with such a table, of the same width.
         vocab = Vocab()
-        width = static_vectors.check_vectors(X[0].vocab)
+        width = check_vectors(X[0].vocab)
         vocab.vectors = Vectors(strings=vocab.strings, shape=(1, width))
         X = [Doc(vocab, words=["sample"])]
     stock_init(model, X=X, Y=Y)
-
-
-def _embed_static(
-    static: Model, types: Types, is_train: bool
-) -> Tuple[Floats2d, Callable[[Floats2d], Any]]:
-    # The stock layer zeroes the output of words without a vector, but lets their
-    # gradient reach W by way of the table's last row. The numbers here are the
-    # stock layer's, so that one stays.
-    V, missing = static_vectors.find_vectors(static, types)
-    S, backprop = static_vectors.project(static, V, is_train)
-    S[missing] = 0.0
-    return S, backprop

@@ -2,13 +2,15 @@
 
 from typing import Any, Callable, List, Optional, Tuple, cast
 
+from spacy.ml.staticvectors import forward as stock_forward
+from spacy.tokens import Doc
 from spacy.vectors import Mode, Vectors
 from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.initializers import glorot_uniform_init
-from thinc.types import Floats1d, Floats2d, Ints1d
+from thinc.types import Floats1d, Floats2d, Ints1d, Ragged
 
-from .types import Types, vectors_attr
+from .types import MEMORY, Types, run_per_type, vectors_attr
 
 
 def static_vectors(nO: int, nM: Optional[int] = None) -> Model[Types, Floats2d]:
@@ -40,6 +42,40 @@ def forward(
     V, missing = find_vectors(model, types)
     V[missing] = 0.0
     return project(model, V, is_train)
+
+
+def embed_stock(
+    model: Model, types: Types, is_train: bool
+) -> Tuple[Floats2d, Callable[[Floats2d], Any]]:
+    """Project the vectors of the types with the numbers of spaCy's StaticVectors.
+
+    That layer zeroes the output of words without a vector, but lets their gradient
+    reach W by way of the table's last row. Ours, forward, does not.
+    """
+    V, missing = find_vectors(model, types)
+    Y, backprop = project(model, V, is_train)
+    Y[missing] = 0.0
+    return Y, backprop
+
+
+def predict_forward(
+    model: Model[List[Doc], Ragged], docs: List[Doc], is_train: bool
+) -> Tuple[Ragged, Callable]:
+    """Be spaCy's StaticVectors, but predict once a type."""
+    if is_train:
+        model.attrs[MEMORY].forget()
+    if is_train or not any(len(doc) for doc in docs):
+        return stock_forward(model, docs, is_train)
+    Ys, backprop = run_per_type(
+        model,
+        docs,
+        is_train,
+        columns=[vectors_attr(docs[0].vocab)],
+        embed=lambda types: embed_stock(model, types, is_train),
+        reads_vectors=True,
+    )
+    lengths = model.ops.asarray1i([len(doc) for doc in docs])
+    return Ragged(model.ops.flatten(Ys), lengths), backprop
 
 
 def init(
