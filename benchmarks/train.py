@@ -25,11 +25,16 @@ def run(setting: Setting) -> list[Row]:
     parts = batches(docs, n_docs)[:6]
     n_words = sum(len(doc) for part in parts for doc in part)
     examples = [[label(doc) for doc in part] for part in parts]
-    stock = build("spacy.MultiHashEmbed.v2", examples)
-    ours = build("spacy-embedkit.MultiHashEmbed.v1", examples)
+    stock = build(examples)
     if not use_fast_ops():
         raise typer.BadParameter("the fast backend stands aside on this machine")
-    fast = build("spacy-embedkit.MultiHashEmbed.v1", examples)
+    fast = build(examples)
+    ours = build(examples, embed="spacy-embedkit.MultiHashEmbed.v1")
+    both = build(
+        examples,
+        embed="spacy-embedkit.MultiHashEmbed.v1",
+        encode="spacy-embedkit.MaxoutWindowEncoder.v1",
+    )
     require_cpu()
     step = partial(update, parts=examples)
     return [
@@ -41,8 +46,9 @@ def run(setting: Setting) -> list[Row]:
             setting.repeats,
         )
         for what, other in (
-            ("train, MultiHashEmbed.v1", ours),
-            ("train, the same on fast ops", fast),
+            ("train, fast ops", fast),
+            ("train, and MultiHashEmbed.v1", ours),
+            ("train, and MaxoutWindowEncoder.v1", both),
         )
     ]
 
@@ -59,15 +65,21 @@ def label(doc: Doc) -> Example:
     return Example(doc, reference)
 
 
-def build(embed: str, parts: list[list[Example]]) -> tuple[Language, Optimizer]:
-    """Build and initialize the network of the stock recipe with this embedding."""
+def build(
+    parts: list[list[Example]],
+    embed: str = "spacy.MultiHashEmbed.v2",
+    encode: str = "spacy.MaxoutWindowEncoder.v2",
+) -> tuple[Language, Optimizer]:
+    """Build and initialize the network of the stock recipe with these layers."""
     fix_random_seed(0)
     config = Config().from_disk(ROOT / "configs" / "stock.cfg", interpolate=False)
     config["nlp"]["lang"] = "en"
     config["nlp"]["pipeline"] = ["tok2vec", "tagger", "parser"]
     del config["components"]["morphologizer"]
     config["components"]["parser"]["min_action_freq"] = 1
-    config["components"]["tok2vec"]["model"]["embed"]["@architectures"] = embed
+    tok2vec = config["components"]["tok2vec"]["model"]
+    tok2vec["embed"]["@architectures"] = embed
+    tok2vec["encode"]["@architectures"] = encode
     nlp = load_model_from_config(config, auto_fill=True)
     return nlp, nlp.initialize(lambda: [eg for part in parts for eg in part])
 

@@ -11,7 +11,7 @@ from typing import Any, Callable, Optional, Tuple, cast
 
 import numpy
 from thinc.api import NumpyOps, get_current_ops, set_current_ops
-from thinc.types import DeviceTypes, Floats2d
+from thinc.types import DeviceTypes, Floats2d, FloatsXd, Shape
 
 from . import _blas
 
@@ -55,12 +55,27 @@ class EmbedkitOps(NumpyOps):
             )
         left: Any = x.T if trans1 else x
         right: Any = y.T if trans2 else y
+        if out is not None and out.flags.c_contiguous and out.dtype == left.dtype:
+            return numpy.dot(left, right, out=cast(Any, out))
         product = numpy.dot(left, right)
         if out is None:
             return product
-        # Not by dot's own out, which has to be contiguous.
         numpy.copyto(cast(Any, out), product)
         return out
+
+    def get_dropout_mask(self, shape: Shape, drop: Optional[float]) -> FloatsXd:
+        """Draw a mask of zeros, with probability drop, and 1 / (1 - drop).
+
+        Each entry takes 16 random bits of numpy.random's global generator, so the
+        probability is drop rounded to 1/65536; thinc takes a float64 each.
+        """
+        if drop is None or not 0.0 < drop < 1.0:
+            return super().get_dropout_mask(shape, drop)
+        size = int(numpy.prod(shape))
+        coins = numpy.frombuffer(numpy.random.bytes(2 * size), dtype="uint16")
+        mask = (coins >= round(drop * 65536)).astype("f")
+        mask *= numpy.float32(1.0 / (1.0 - drop))
+        return cast(FloatsXd, mask.reshape(shape))
 
     def cblas(self) -> Any:
         """Return the BLAS functions that C code calls: a thinc CBlas."""

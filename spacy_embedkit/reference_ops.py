@@ -74,3 +74,31 @@ def scatter_add_sums(
     """Gradient of sum_rows to the table: (T, O), (P,), (T,) to (n_rows, O)."""
     segments = ops.xp.repeat(ops.xp.arange(len(lengths)), ops.to_numpy(lengths))
     return scatter_add_rows(ops, values[segments], rows, n_rows)
+
+
+def gather_windows(X: NDArray, centers: NDArray, w: int) -> NDArray:
+    """The rows around each center, side by side: (M, O), (N,) to (N, (2w + 1) * O)."""
+    windows = X[centers[:, None] + numpy.arange(-w, w + 1)]
+    return windows.reshape(len(centers), (2 * w + 1) * X.shape[1])
+
+
+def scatter_windows(dY: NDArray, centers: NDArray, w: int, n_rows: int) -> NDArray:
+    """Gradient of gather_windows: (N, (2w + 1) * O), (N,) to (n_rows, O)."""
+    blocks = dY.reshape(len(centers), 2 * w + 1, dY.shape[1] // (2 * w + 1))
+    out = numpy.zeros((n_rows, blocks.shape[2]), dtype=dY.dtype)
+    numpy.add.at(out, centers[:, None] + numpy.arange(-w, w + 1), blocks)
+    return out
+
+
+def sum_windows(products: NDArray, rows: NDArray, centers: NDArray, w: int) -> NDArray:
+    """Sum of one block for each place: (T, (2w + 1) * Q), (M,), (N,) to (N, Q)."""
+    blocks = products.reshape(len(products), 2 * w + 1, -1)
+    places = numpy.arange(2 * w + 1)
+    return blocks[rows[centers[:, None] + places - w], places].sum(axis=1)
+
+
+def maxout_norm(Y: NDArray, bias: NDArray, width: int) -> NDArray:
+    """Largest piece, to mean 0 and variance 1: (N, P * width), (P * width,)."""
+    best = (Y + bias).reshape(len(Y), len(bias) // width, width).max(axis=1)
+    centered = best - best.mean(axis=1, keepdims=True)
+    return centered / numpy.sqrt((centered**2).mean(axis=1, keepdims=True) + 1e-8)
