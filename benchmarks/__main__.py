@@ -7,16 +7,31 @@ from typing import Annotated, Optional
 
 import typer
 
-from . import embed, gemm, kernels, pipe, pretrain, train
+from . import (
+    embed,
+    encode,
+    gemm,
+    kernels,
+    pipe,
+    pretrain,
+    scale,
+    static,
+    tok2vec,
+    train,
+)
 from .texts import DEFAULT_TEXTS, load_docs
 from .timing import Row, Setting, machine, print_table
 
 BENCHMARKS = {
     "embed": embed.run,
+    "encode": encode.run,
     "gemm": gemm.run,
     "kernels": kernels.run,
     "pipe": pipe.run,
     "pretrain": pretrain.run,
+    "scale": scale.run,
+    "static": static.run,
+    "tok2vec": tok2vec.run,
     "train": train.run,
 }
 Name = Enum("Name", {name: name for name in BENCHMARKS})  # type: ignore[misc]

@@ -1,25 +1,28 @@
-"""A whole pipeline on the fast backend against thinc's own: `nlp.pipe`."""
+"""A whole pipeline, accelerated and on the fast backend, against the stock one."""
 
+import time
 from functools import partial
+from typing import cast
 
 import spacy
 import typer
 from spacy.language import Language
-from thinc.api import require_cpu
+from spacy.pipeline import Pipe
+from wasabi import table
 
-from spacy_embedkit.backend import use_fast_ops
+from spacy_embedkit import accelerate
 
 from .texts import join_docs
 from .timing import Row, Setting, compare
 
+# What the speed of a pipeline is compared on; others do no arithmetic.
+COMPONENTS = ("tok2vec", "tagger", "parser", "ner")
+
 
 def run(setting: Setting) -> list[Row]:
     """Annotate the text, by sentences and by documents, at two batch sizes."""
-    stock = load(setting.pipeline)
-    if not use_fast_ops():
-        raise typer.BadParameter("the fast backend stands aside on this machine")
-    ours = load(setting.pipeline)
-    require_cpu()
+    stock, ours = load(setting.pipeline), load(setting.pipeline)
+    print(accelerate(ours))
     rows = []
     units = {"sentences": setting.docs, "documents": join_docs(setting.docs, 20)}
     for unit, docs in units.items():
@@ -27,16 +30,57 @@ def run(setting: Setting) -> list[Row]:
         n_words = sum(len(stock.make_doc(text)) for text in texts)
         report_differences(stock, ours, texts, unit)
         for size in (128, 1000):
-            rows.append(
-                compare(
-                    f"pipe, {unit}, batch {size}",
-                    n_words,
-                    partial(annotate, stock, texts, size),
-                    partial(annotate, ours, texts, size),
-                    setting.repeats,
+            rows.append(compare_on(stock, ours, texts, size, setting, n_words, unit))
+        names = [name for name in COMPONENTS if name in stock.pipe_names]
+        with stock.select_pipes(enable=names), ours.select_pipes(enable=names):
+            what = f"{unit}, {'+'.join(names)}"
+            for size in (128, 1000):
+                rows.append(
+                    compare_on(stock, ours, texts, size, setting, n_words, what)
                 )
-            )
+            report_shares(stock, ours, texts, n_words)
     return rows
+
+
+def compare_on(
+    stock: Language,
+    ours: Language,
+    texts: list[str],
+    size: int,
+    setting: Setting,
+    n_words: int,
+    what: str,
+) -> Row:
+    """Time both pipelines on the texts."""
+    return compare(
+        f"pipe, {what}, batch {size}",
+        n_words,
+        partial(annotate, stock, texts, size),
+        partial(annotate, ours, texts, size),
+        setting.repeats,
+    )
+
+
+def report_shares(
+    stock: Language, ours: Language, texts: list[str], n_words: int
+) -> None:
+    """Print the microseconds a word that each component takes."""
+    costs = []
+    for nlp in (stock, ours):
+        start = time.process_time()
+        docs = [nlp.make_doc(text) for text in texts]
+        cost = {"tokenizer": time.process_time() - start}
+        for name, pipe in nlp.pipeline:
+            start = time.process_time()
+            for i in range(0, len(docs), 256):
+                list(cast(Pipe, pipe).pipe(docs[i : i + 256], batch_size=256))
+            cost[name] = time.process_time() - start
+        costs.append(cost)
+    data = [
+        (name, *(f"{1e6 * cost[name] / n_words:.1f}" for cost in costs))
+        for name in costs[0]
+    ]
+    print(table(data, header=("us a word", "stock", "ours"), aligns=("l", "r", "r")))
 
 
 def load(name: str) -> Language:

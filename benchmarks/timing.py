@@ -32,7 +32,8 @@ class Row:
 
     what: What was run. n_words: Words (or items) of one run.
     stock, ours: Words a second, medians. ratio: ours over stock, the median of the
-    pairs, with lower and upper quartile.
+    pairs, with lower and upper quartile. limit: Words a second at which the matrix
+    products alone would run, if that was worked out, see arithmetic_limit.
     """
 
     what: str
@@ -42,8 +43,9 @@ class Row:
     ratio: float
     ratio_lower: float
     ratio_upper: float
+    limit: float | None = None
 
-    def to_dict(self) -> dict[str, str | int | float]:
+    def to_dict(self) -> dict[str, str | int | float | None]:
         """Plain values, for JSON."""
         return asdict(self)
 
@@ -54,6 +56,7 @@ def compare(
     stock: Callable[[], object],
     ours: Callable[[], object],
     repeats: int,
+    limit: float | None = None,
 ) -> Row:
     """Run both once to warm up, then in turn, the first of a pair alternating."""
     stock()
@@ -73,7 +76,18 @@ def compare(
         ratio=float(ratio),
         ratio_lower=float(lower),
         ratio_upper=float(upper),
+        limit=limit,
     )
+
+
+def arithmetic_limit(n_flops: int) -> float:
+    """Return how often a second one core multiplies that much, by NumPy's OpenBLAS.
+
+    n_flops: Floating-point operations of the matrix products for one word.
+    """
+    X, W = numpy.ones((1000, 288), dtype="f"), numpy.ones((288, 288), dtype="f")
+    times = [cpu_seconds(lambda: [X @ W for _ in range(50)]) for _ in range(7)]
+    return 50 * 2 * X.size * W.shape[1] / float(numpy.median(times)) / n_flops
 
 
 def cpu_seconds(run: Callable[[], object]) -> float:
@@ -89,7 +103,7 @@ def cpu_seconds(run: Callable[[], object]) -> float:
 
 def print_table(rows: list[Row]) -> None:
     """Print the rows for people."""
-    header = ("", "stock, 1/s", "ours, 1/s", "ratio", "quartiles")
+    header = ("", "stock, 1/s", "ours, 1/s", "ratio", "quartiles", "of the limit")
     data = [
         (
             row.what,
@@ -97,10 +111,11 @@ def print_table(rows: list[Row]) -> None:
             f"{row.ours:,.0f}",
             f"{row.ratio:.2f}x",
             f"{row.ratio_lower:.2f}-{row.ratio_upper:.2f}",
+            "" if row.limit is None else f"{row.ours / row.limit:.0%}",
         )
         for row in rows
     ]
-    print(table(data, header=header, divider=True, aligns=("l", "r", "r", "r", "r")))
+    print(table(data, header=header, divider=True, aligns=("l", *"rrrrr")))
 
 
 def machine() -> dict[str, str]:

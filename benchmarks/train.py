@@ -15,61 +15,65 @@ from spacy_embedkit.backend import use_fast_ops
 from .texts import ROOT, batches, join_docs
 from .timing import Row, Setting, compare
 
-N_LABELS = 20
+Trainee = tuple[Language, Optimizer]
 
 
 def run(setting: Setting) -> list[Row]:
-    """Update on batches of about 1,000 words, with made-up labels."""
-    docs = join_docs(setting.docs, 10)
-    n_docs = max(1, 1000 * len(docs) // sum(map(len, docs)))
-    parts = batches(docs, n_docs)[:6]
-    n_words = sum(len(doc) for part in parts for doc in part)
-    examples = [[label(doc) for doc in part] for part in parts]
+    """Update on batches of about 1,000 words, by sentences and by documents."""
+    if not any(doc.has_annotation("DEP") for doc in setting.docs):
+        raise typer.BadParameter(
+            "training needs annotation; give --texts a .conllu file"
+        )
+    rows = []
+    units = {"sentences": setting.docs, "documents": join_docs(setting.docs, 10)}
+    for unit, docs in units.items():
+        n_docs = max(1, round(1000 * len(docs) / sum(map(len, docs))))
+        parts = batches(docs, n_docs)[:6]
+        n_words = sum(len(doc) for part in parts for doc in part)
+        examples = [[Example(unannotated(doc), doc) for doc in part] for part in parts]
+        stock, sides = build_sides(examples)
+        step = partial(update, parts=examples)
+        rows += [
+            compare(
+                f"train, {unit}, {what}",
+                n_words,
+                partial(step, stock),
+                partial(step, side),
+                setting.repeats,
+            )
+            for what, side in sides.items()
+        ]
+    return rows
+
+
+def build_sides(
+    examples: list[list[Example]],
+) -> tuple[Trainee, dict[str, Trainee]]:
+    """Build the stock network, and ours by degrees."""
+    embed = "spacy-embedkit.MultiHashEmbed.v1"
+    encode = "spacy-embedkit.MaxoutWindowEncoder.v1"
     stock = build(examples)
     if not use_fast_ops():
         raise typer.BadParameter("the fast backend stands aside on this machine")
-    fast = build(examples)
-    ours = build(examples, embed="spacy-embedkit.MultiHashEmbed.v1")
-    both = build(
-        examples,
-        embed="spacy-embedkit.MultiHashEmbed.v1",
-        encode="spacy-embedkit.MaxoutWindowEncoder.v1",
-    )
+    sides = {
+        "fast ops": build(examples),
+        "and MultiHashEmbed.v1": build(examples, embed=embed),
+        "and MaxoutWindowEncoder.v1": build(examples, embed=embed, encode=encode),
+    }
     require_cpu()
-    step = partial(update, parts=examples)
-    return [
-        compare(
-            what,
-            n_words,
-            partial(step, stock),
-            partial(step, other),
-            setting.repeats,
-        )
-        for what, other in (
-            ("train, fast ops", fast),
-            ("train, and MultiHashEmbed.v1", ours),
-            ("train, and MaxoutWindowEncoder.v1", both),
-        )
-    ]
+    return stock, sides
 
 
-def label(doc: Doc) -> Example:
-    """Give each token a tag by its form, and its neighbour as head."""
-    reference = Doc(
-        doc.vocab,
-        words=[token.text for token in doc],
-        tags=[f"T{token.orth % N_LABELS}" for token in doc],
-        heads=[max(0, token.i - 1) for token in doc],
-        deps=["ROOT" if not token.i else f"d{token.orth % N_LABELS}" for token in doc],
-    )
-    return Example(doc, reference)
+def unannotated(doc: Doc) -> Doc:
+    """Copy the words alone."""
+    return Doc(doc.vocab, words=[token.text for token in doc])
 
 
 def build(
     parts: list[list[Example]],
     embed: str = "spacy.MultiHashEmbed.v2",
     encode: str = "spacy.MaxoutWindowEncoder.v2",
-) -> tuple[Language, Optimizer]:
+) -> Trainee:
     """Build and initialize the network of the stock recipe with these layers."""
     fix_random_seed(0)
     config = Config().from_disk(ROOT / "configs" / "stock.cfg", interpolate=False)
@@ -84,7 +88,7 @@ def build(
     return nlp, nlp.initialize(lambda: [eg for part in parts for eg in part])
 
 
-def update(pair: tuple[Language, Optimizer], parts: list[list[Example]]) -> None:
+def update(pair: Trainee, parts: list[list[Example]]) -> None:
     """Update on each batch."""
     nlp, optimizer = pair
     for part in parts:

@@ -10,6 +10,7 @@ import os
 from typing import Any, Callable, Optional, Tuple, cast
 
 import numpy
+from numpy.typing import NDArray
 from thinc.api import NumpyOps, get_current_ops, set_current_ops
 from thinc.types import DeviceTypes, Floats2d, FloatsXd, Shape
 
@@ -17,6 +18,12 @@ from . import _blas
 
 # Set by the user, they rule; see limit_threads.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+# OpenBLAS multiplies without rearranging up to this many products of two numbers, where
+# it has kernels for that (sgemm_small_kernel_permit, on processors with AVX-512).
+DIRECT = 100**3
+# Rows up to which a matrix counts as thin.
+THIN = 64
 
 
 class EmbedkitOps(NumpyOps):
@@ -55,6 +62,12 @@ class EmbedkitOps(NumpyOps):
             )
         left: Any = x.T if trans1 else x
         right: Any = y.T if trans2 else y
+        if _is_thin(left, right):
+            product = _multiply_thin(left, right)
+            if out is None:
+                return cast(Floats2d, product)
+            numpy.copyto(cast(Any, out), product)
+            return out
         if out is not None and out.flags.c_contiguous and out.dtype == left.dtype:
             return numpy.dot(left, right, out=cast(Any, out))
         product = numpy.dot(left, right)
@@ -86,6 +99,40 @@ class EmbedkitOps(NumpyOps):
         from scipy.linalg import cython_blas
 
         _blas.load(cython_blas.__pyx_capi__)
+
+
+def _is_thin(left: NDArray, right: NDArray) -> bool:
+    """Whether OpenBLAS would spend its time on rearranging the larger matrix."""
+    (m, k), n = left.shape, right.shape[1]
+    if left.dtype != right.dtype or 0 in (m, k, n):
+        return False
+    if right.flags.f_contiguous and not right.flags.c_contiguous:
+        return 1 < m <= THIN and m * n > 1200 and k > 1
+    return min(m, k) <= THIN // 2 and m * k * n > DIRECT
+
+
+def _multiply_thin(left: NDArray, right: NDArray) -> NDArray:
+    """Multiply in blocks that OpenBLAS multiplies as they lie: (M, K) (K, N)."""
+    (m, k), n = left.shape, right.shape[1]
+    if m > THIN:
+        # Few terms: blocks of rows.
+        out = numpy.empty((m, n), dtype=left.dtype)
+        size = max(1, DIRECT // (k * n))
+        for i in range(0, m, size):
+            numpy.dot(left[i : i + size], right, out=out[i : i + size])
+        return out
+    size = max(1, DIRECT // (m * k))
+    if right.flags.c_contiguous:
+        out = numpy.empty((m, n), dtype=left.dtype)
+        for i in range(0, n, size):
+            out[:, i : i + size] = numpy.dot(left, right[:, i : i + size])
+        return out
+    # The product of the transposed matrices, which lie well in memory.
+    out = numpy.empty((n, m), dtype=left.dtype)
+    columns = numpy.ascontiguousarray(left.T)
+    for i in range(0, n, size):
+        numpy.dot(right.T[i : i + size], columns, out=out[i : i + size])
+    return numpy.ascontiguousarray(out.T)
 
 
 def use_fast_ops() -> bool:

@@ -165,7 +165,7 @@ TEXTS = [
 ] * 6
 
 
-def train(nlp, n_updates=40, seed=0):
+def train(nlp, n_updates=70, seed=0):
     """Train so far that the labels are not all the same."""
     spacy.util.fix_random_seed(seed)
     examples = []
