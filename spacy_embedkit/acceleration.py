@@ -119,7 +119,7 @@ def accelerate(
             "pipeline, such as spacy.load returns"
         )
     check_not_negative("accelerate", "cache_rows", cache_rows)
-    result = Acceleration(nlp)
+    result, ops = Acceleration(nlp), EmbedkitOps()
     models = _models(nlp)
     for name, _ in nlp.components:
         if name not in models:
@@ -140,7 +140,7 @@ def accelerate(
             result._ops += [(node, node.ops) for node in switched]
             changed += ["fast ops"] if switched else []
             for node in switched:
-                node.ops = EmbedkitOps()
+                node.ops = ops
         if changed:
             result.changed[name] = changed
         if reason or not changed:

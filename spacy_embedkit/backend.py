@@ -62,19 +62,7 @@ class EmbedkitOps(NumpyOps):
             )
         left: Any = x.T if trans1 else x
         right: Any = y.T if trans2 else y
-        if _is_thin(left, right):
-            product = _multiply_thin(left, right)
-            if out is None:
-                return cast(Floats2d, product)
-            numpy.copyto(cast(Any, out), product)
-            return out
-        if out is not None and out.flags.c_contiguous and out.dtype == left.dtype:
-            return numpy.dot(left, right, out=cast(Any, out))
-        product = numpy.dot(left, right)
-        if out is None:
-            return product
-        numpy.copyto(cast(Any, out), product)
-        return out
+        return cast(Floats2d, multiply(left, right, cast(Any, out)))
 
     def get_dropout_mask(self, shape: Shape, drop: Optional[float]) -> FloatsXd:
         """Draw a mask of zeros, with probability drop, and 1 / (1 - drop).
@@ -99,6 +87,24 @@ class EmbedkitOps(NumpyOps):
         from scipy.linalg import cython_blas
 
         _blas.load(cython_blas.__pyx_capi__)
+
+
+def multiply(left: NDArray, right: NDArray, out: Optional[NDArray] = None) -> NDArray:
+    """Multiply two matrices by NumPy's BLAS: (M, K) and (K, N), of one float dtype.
+
+    Either may be the transpose of a contiguous array, which is not copied for it.
+    out: (M, N), overwritten and returned; a new array if None.
+    """
+    if _is_thin(left, right):
+        product = _multiply_thin(left, right)
+    elif out is not None and out.flags.c_contiguous and out.dtype == left.dtype:
+        return numpy.dot(left, right, out=out)
+    else:
+        product = numpy.dot(left, right)
+    if out is None:
+        return product
+    numpy.copyto(out, product)
+    return out
 
 
 def _is_thin(left: NDArray, right: NDArray) -> bool:

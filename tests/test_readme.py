@@ -17,7 +17,8 @@ def test_table_of_names_is_that_of_setup_cfg(root):
 
 def test_config_excerpt_trains(root):
     text = (root / "README.md").read_text(encoding="utf8")
-    excerpt, fast_ops = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+    excerpt, *callbacks = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+    assert len(callbacks) == 2
     head = '[nlp]\nlang = "en"\npipeline = ["tok2vec", "tagger"]\n\n[components]\n\n'
     tagger = """
 [components.tagger]
@@ -31,7 +32,7 @@ factory = "tagger"
 width = 96
 """
     spacy.util.fix_random_seed(0)
-    config = spacy.util.Config().from_str(head + excerpt + tagger + fast_ops)
+    config = spacy.util.Config().from_str(head + excerpt + tagger + "".join(callbacks))
     with use_ops("numpy"):
         nlp = spacy.util.load_model_from_config(config, auto_fill=True)
     tags = {"tags": ["D", "N", "V"]}

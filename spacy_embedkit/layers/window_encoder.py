@@ -23,6 +23,7 @@ from thinc.layers.with_array import forward as stock_forward
 from thinc.types import Floats2d, FloatsXd, Ints2d
 
 from .. import _window, ops
+from ..backend import multiply
 from .memory import params_of
 from .types import TokenRows, split
 
@@ -136,7 +137,7 @@ def _predict_block(
     width = table.shape[1]
     centers = _centers(wanted, w, len(weights))
     table, rows = _types_of_block(table, rows)
-    products = numpy.dot(table, weights[0].W)
+    products = multiply(table, weights[0].W)
     size = max(len(c) for c in centers)
     size = min(size, CHUNK + 2 * w * len(weights))
     windows = numpy.empty((size, (2 * w + 1) * width), dtype=table.dtype)
@@ -160,7 +161,7 @@ def _predict_block(
             else:
                 X, at = hidden[(i - 1) % 2], at - spans[i - 1][0]
                 _window.gather_windows(X, at, w, windows[:n])
-                numpy.dot(windows[:n], layer.W, out=Z)
+                multiply(windows[:n], layer.W, Z)
             _window.maxout_norm(Z, layer.bias, layer.G, layer.b, X, at, out)
 
 
@@ -198,7 +199,7 @@ def _train_layer(
     n, width = len(centers), X.shape[1]
     windows = numpy.empty((n, (2 * w + 1) * width), dtype=X.dtype)
     _window.gather_windows(X, centers, w, windows)
-    Z = numpy.dot(windows, layer.W)
+    Z = multiply(windows, layer.W)
     normal = numpy.empty((n, width), dtype=X.dtype)
     scale = numpy.empty(n, dtype=X.dtype)
     which = numpy.empty((n, width), dtype="i")
@@ -216,14 +217,14 @@ def _train_layer(
             dH, normal, scale, which, layer.G, dZ, dG, db, dbias
         )
         dbias = dbias.reshape(-1, width)
-        dW = numpy.dot(dZ.T, windows).reshape(len(dbias), width, -1)
+        dW = multiply(dZ.T, windows).reshape(len(dbias), width, -1)
         _add_gradient(nodes.norm, "G", dG)
         _add_gradient(nodes.norm, "b", db)
         _add_gradient(nodes.maxout, "b", dbias.T)
         _add_gradient(nodes.maxout, "W", dW.transpose(1, 0, 2))
         dX = numpy.zeros((n_inputs, width), dtype=dY.dtype)
         dX[centers] = dY
-        _window.scatter_windows(numpy.dot(dZ, layer.W.T), centers, w, dX)
+        _window.scatter_windows(multiply(dZ, layer.W.T), centers, w, dX)
         return dX
 
     return Y + X[centers], backprop
@@ -245,8 +246,9 @@ def _is_ours(model: Model, Xs: List[Floats2d]) -> bool:
         # Docs would see their neighbours.
         return False
     W = find_layers(model)[0].maxout.get_param("W")
-    has_tokens = any(len(X) for X in Xs)
-    return has_tokens and all(X.ndim == 2 and X.dtype == W.dtype for X in Xs)
+    if W.dtype not in ("float32", "float64") or not any(len(X) for X in Xs):
+        return False
+    return all(X.ndim == 2 and X.dtype == W.dtype for X in Xs)
 
 
 def _weights(model: Model) -> List[Weights]:
