@@ -9,10 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from spacy.ml.models.tok2vec import MaxoutWindowEncoder
 from spacy.tokens import Doc
 from thinc.api import Adam, fix_random_seed
 
-from spacy_embedkit.architectures import build_multi_hash_embed_v1
+from spacy_embedkit.architectures import (
+    build_maxout_window_encoder_v1,
+    build_multi_hash_embed_v1,
+)
+from spacy_embedkit.layers import window_encoder
 from spacy_embedkit.layers.memory import Derived, TypeMemory
 from spacy_embedkit.layers.types import MEMORY
 
@@ -136,6 +141,46 @@ def test_changed_weights_are_noticed(nlp, change, static):
         change(model, docs)
         assert_fresh(model, docs)
         assert not numpy.allclose(model.predict(docs)[0], before)
+
+
+def watched_layers(nlp):
+    """An embedding layer and an encoder, what they are given, and a weight of each."""
+    docs = [Doc(nlp.vocab, words=WORDS)]
+    embed = layer(nlp)
+    yield embed, docs, next(n for n in embed.walk() if n.name == "maxout")
+    encode = build_maxout_window_encoder_v1(8, 1, 3, 2)
+    X = [numpy.random.default_rng(0).normal(size=(6, 8)).astype("f")]
+    encode.initialize(X=X)
+    yield encode, X, next(n for n in encode.walk() if n.name == "maxout")
+    stock = MaxoutWindowEncoder(8, 1, 3, 2).initialize(X=X)
+    stock.replace_callbacks(window_encoder.predict_forward, init=stock.init)
+    stock.attrs[window_encoder.WEIGHTS] = Derived()
+    yield stock, X, next(n for n in stock.walk() if n.name == "maxout")
+
+
+def test_another_array_is_noticed_even_if_one_number_differs(nlp):
+    for model, X, node in watched_layers(nlp):
+        before = model.predict(X)[0].copy()
+        W = node.get_param("W").copy()
+        W.ravel()[1] += 100
+        node.set_param("W", W)
+        assert not numpy.allclose(model.predict(X)[0], before)
+
+
+def test_one_number_changed_in_place_is_noticed_once_trained(nlp):
+    for model, X, node in watched_layers(nlp):
+        model.begin_update(X)
+        before = model.predict(X)[0].copy()
+        node.get_param("W").ravel()[1] += 100
+        assert not numpy.allclose(model.predict(X)[0], before)
+
+
+def test_a_part_changed_in_place_is_noticed(nlp):
+    for model, X, node in watched_layers(nlp):
+        before = model.predict(X)[0].copy()
+        W = node.get_param("W").ravel()
+        W[len(W) // 2 :][: len(W) // 32] += 100
+        assert not numpy.allclose(model.predict(X)[0], before)
 
 
 def test_weights_from_disk_are_noticed(nlp, tmp_path):
