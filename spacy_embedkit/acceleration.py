@@ -100,8 +100,8 @@ def accelerate(
     (every version) and for static vectors, in every component, shared or its own. They
     compute once a word type what depends on no more than the word, remember it from
     batch to batch for as long as the weights stay the same, and encode without waste
-    (see layers/window_encoder.py). Predictions are those of before within rounding,
-    about 1e-6.
+    (see layers/window_encoder.py). Predictions are those of before within rounding: a
+    tensor of values around 1 differs by 1e-6 or so.
 
     Nothing else changes: layers train by their own code, and what is saved, by
     to_disk or to_bytes, is what would have been saved before, so it loads where this

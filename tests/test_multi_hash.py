@@ -50,7 +50,9 @@ def test_multi_hash_equals_stock(static, nlp, words):
         assert_allclose(y2, y, atol=1e-5)
     assert grads.keys() == grads2.keys()
     for key, grad in grads.items():
-        assert_allclose(grads2[key], grad, rtol=1e-5, atol=1e-5)
+        # An entry near 0 may be the sum of large ones, with their rounding.
+        atol = max(1e-5, 1e-6 * float(abs(grad).max()))
+        assert_allclose(grads2[key], grad, rtol=1e-5, atol=atol)
 
 
 def test_multi_hash_equals_stock_after_both_ways_of_saving(docs, tmp_path):
