@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from spacy.ml.models.tok2vec import MaxoutWindowEncoder
 from spacy.tokens import Doc
+from spacy.vectors import Vectors
 from thinc.api import Adam, fix_random_seed
 
 from spacy_embedkit.architectures import (
@@ -224,6 +225,24 @@ def test_changed_vectors_are_noticed(nlp):
     nlp.vocab.vectors.resize((8, 6))
     nlp.vocab.set_vector("zebra", numpy.full(6, -9, dtype="f"))
     assert_fresh(model, docs)
+
+
+def test_changed_floret_vectors_are_noticed(nlp):
+    data = numpy.random.default_rng(0).normal(size=(20, 6)).astype("f")
+    nlp.vocab.vectors = Vectors(
+        strings=nlp.vocab.strings,
+        data=data,
+        mode="floret",
+        hash_count=2,
+        minn=2,
+        maxn=3,
+    )
+    model = layer(nlp, static=True)
+    docs = [Doc(nlp.vocab, words=WORDS)]
+    before = model.predict(docs)[0].copy()
+    nlp.vocab.vectors.data *= 1.5
+    assert_fresh(model, docs)
+    assert not numpy.allclose(model.predict(docs)[0], before)
 
 
 def test_memory_stays_out_of_bytes_pickles_and_copies(nlp):

@@ -164,6 +164,7 @@ def test_pretraining_and_training_share_the_tok2vec() -> None:
 
 
 def test_recipes_differ_in_embedding_and_backend_alone() -> None:
+    # The encoders are one network, by two names.
     stock, ours = (
         load_config(ROOT / "configs" / f"{x}.cfg") for x in ("stock", "ours")
     )
@@ -171,6 +172,11 @@ def test_recipes_differ_in_embedding_and_backend_alone() -> None:
     assert ours["components"]["tok2vec"]["model"].pop("embed")
     assert stock["nlp"].pop("before_creation") is None
     assert ours["nlp"].pop("before_creation")
+    encoders = [x["components"]["tok2vec"]["model"]["encode"] for x in (stock, ours)]
+    assert [encoder.pop("@architectures") for encoder in encoders] == [
+        "spacy.MaxoutWindowEncoder.v2",
+        "spacy-embedkit.MaxoutWindowEncoder.v1",
+    ]
     assert stock == ours
 
 
