@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from spacy.ml.models.tok2vec import MaxoutWindowEncoder
+from spacy.ml.models.tok2vec import MaxoutWindowEncoder, MultiHashEmbed
+from spacy.ml.staticvectors import StaticVectors
 from spacy.tokens import Doc
 from spacy.vectors import Vectors
 from thinc.api import Adam, fix_random_seed
@@ -18,7 +19,7 @@ from spacy_embedkit.architectures import (
     build_maxout_window_encoder_v1,
     build_multi_hash_embed_v1,
 )
-from spacy_embedkit.layers import window_encoder
+from spacy_embedkit.layers import multi_hash, static_vectors, window_encoder
 from spacy_embedkit.layers.memory import Derived, TypeMemory
 from spacy_embedkit.layers.types import MEMORY
 
@@ -157,6 +158,10 @@ def watched_layers(nlp):
     stock.replace_callbacks(window_encoder.predict_forward, init=stock.init)
     stock.attrs[window_encoder.WEIGHTS] = Derived()
     yield stock, X, next(n for n in stock.walk() if n.name == "maxout")
+    stock = MultiHashEmbed(8, ATTRS, ROWS, False).initialize(X=docs)
+    stock.replace_callbacks(multi_hash.predict_forward, init=stock.init)
+    stock.attrs[MEMORY] = TypeMemory(100)
+    yield stock, docs, next(n for n in stock.walk() if n.name == "maxout")
 
 
 def test_another_array_is_noticed_even_if_one_number_differs(nlp):
@@ -174,6 +179,17 @@ def test_one_number_changed_in_place_is_noticed_once_trained(nlp):
         before = model.predict(X)[0].copy()
         node.get_param("W").ravel()[1] += 100
         assert not numpy.allclose(model.predict(X)[0], before)
+
+
+def test_static_vectors_notice_one_number_changed_in_place_once_trained(nlp):
+    docs = [Doc(nlp.vocab, words=WORDS)]
+    model = StaticVectors(64).initialize(X=docs)
+    model.replace_callbacks(static_vectors.predict_forward, init=model.init)
+    model.attrs[MEMORY] = TypeMemory(100)
+    model.begin_update(docs)
+    before = model.predict(docs).data.copy()
+    model.get_param("W").ravel()[1] += 100
+    assert not numpy.allclose(model.predict(docs).data, before)
 
 
 def test_a_part_changed_in_place_is_noticed(nlp):
