@@ -30,7 +30,13 @@ def extension(name: str, language: str) -> Extension:
 
 setup(
     ext_modules=cythonize(
-        [extension("_ops", "c"), extension("_window", "c"), extension("_blas", "c++")],
+        [
+            extension("_ops", "c"),
+            extension("_lookup", "c"),
+            extension("_parse", "c"),
+            extension("_window", "c"),
+            extension("_blas", "c++"),
+        ],
         compiler_directives=DIRECTIVES,
         force=CHECKED,
     )

@@ -1,6 +1,7 @@
 """Command line of the benchmarks."""
 
 import json
+from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
@@ -10,6 +11,7 @@ import typer
 from . import (
     embed,
     encode,
+    floret,
     gemm,
     kernels,
     pipe,
@@ -18,13 +20,18 @@ from . import (
     static,
     tok2vec,
     train,
+    vectors_convert,
+    vectors_load,
+    vectors_train,
+    wordsim,
 )
 from .texts import DEFAULT_TEXTS, load_docs
-from .timing import Row, Setting, machine, print_table
+from .timing import Figure, Row, Setting, machine, print_figures, print_table
 
-BENCHMARKS = {
+BENCHMARKS: dict[str, Callable[[Setting], Sequence[Row | Figure]]] = {
     "embed": embed.run,
     "encode": encode.run,
+    "floret": floret.run,
     "gemm": gemm.run,
     "kernels": kernels.run,
     "pipe": pipe.run,
@@ -33,6 +40,10 @@ BENCHMARKS = {
     "static": static.run,
     "tok2vec": tok2vec.run,
     "train": train.run,
+    "vectors-convert": vectors_convert.run,
+    "vectors-load": vectors_load.run,
+    "vectors-train": vectors_train.run,
+    "wordsim": wordsim.run,
 }
 Name = Enum("Name", {name: name for name in BENCHMARKS})  # type: ignore[misc]
 
@@ -65,8 +76,10 @@ def main(
     docs = load_docs(texts)
     n_words = sum(len(doc) for doc in docs)
     print(f"{name.value}: {len(docs)} sentences, {n_words} words of {texts.name}")
-    rows: list[Row] = BENCHMARKS[name.value](Setting(docs, repeats, pipeline))
-    print_table(rows)
+    found = BENCHMARKS[name.value](Setting(docs, repeats, pipeline))
+    rows: list[Row | Figure] = list(found)
+    print_table([row for row in rows if isinstance(row, Row)])
+    print_figures([row for row in rows if isinstance(row, Figure)])
     if json_file is not None:
         result = {
             "benchmark": name.value,

@@ -1,6 +1,8 @@
-"""Static vectors, projected once a type, against spaCy's StaticVectors."""
+"""Static vectors, looked up and projected, against spaCy's."""
 
+import tempfile
 from functools import partial
+from pathlib import Path
 
 import numpy
 import spacy
@@ -14,7 +16,11 @@ from spacy_embedkit import use_fast_ops
 from spacy_embedkit.layers import static_vectors
 from spacy_embedkit.layers.memory import TypeMemory
 from spacy_embedkit.layers.types import CACHE_ROWS, MEMORY
+from spacy_embedkit.vectors.convert import Settings, convert
+from spacy_embedkit.vectors.look import open_vectors
+from spacy_embedkit.vectors.sources import open_source
 
+from .floret import look_up
 from .texts import batches, join_docs
 from .timing import Row, Setting, compare
 from .tok2vec import predict
@@ -52,6 +58,33 @@ def run(setting: Setting) -> list[Row]:
                         setting.repeats,
                     )
                 )
+    return rows + lookup_rows(sentences, setting.repeats)
+
+
+def lookup_rows(docs: list[Doc], repeats: int) -> list[Row]:
+    """Get the vectors of each batch's tokens, from our table in each store."""
+    stock = docs[0].vocab.vectors
+    keys = [
+        numpy.concatenate([doc.to_array("ORTH") for doc in part])
+        for part in batches(docs, 128)
+    ]
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        docs[0].vocab.vectors.to_disk(Path(name) / "stock")
+        docs[0].vocab.strings.to_disk(Path(name) / "stock" / "strings.json")
+        for store in ("float32", "float16", "int8", "pq"):
+            folder = Path(name) / store
+            source = open_source(f"{name}/stock")
+            convert(source, folder, "en", Settings(dtype=store))  # type: ignore[arg-type]
+            rows.append(
+                compare(
+                    f"get_batch, {store}",
+                    sum(len(part) for part in keys),
+                    partial(look_up, stock.get_batch, keys),
+                    partial(look_up, open_vectors(str(folder)).get_batch, keys),
+                    repeats,
+                )
+            )
     return rows
 
 

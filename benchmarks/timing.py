@@ -50,6 +50,25 @@ class Row:
         return asdict(self)
 
 
+@dataclass
+class Figure:
+    """One measured number.
+
+    what: What was measured. value: The number, a median where lower and upper, its
+    quartiles, are given. unit: Of the number.
+    """
+
+    what: str
+    value: float
+    unit: str = ""
+    lower: float | None = None
+    upper: float | None = None
+
+    def to_dict(self) -> dict[str, str | float | None]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
 def compare(
     what: str,
     n_words: int,
@@ -65,6 +84,13 @@ def compare(
     for i in tqdm(range(repeats), desc=what, leave=False):
         for side in (0, 1) if i % 2 else (1, 0):
             times[i, side] = cpu_seconds(ours if side else stock)
+    return row_of_times(what, n_words, times, limit)
+
+
+def row_of_times(
+    what: str, n_words: int, times: numpy.ndarray, limit: float | None = None
+) -> Row:
+    """Make a row of seconds: (pairs, 2), stock and ours."""
     ratios = times[:, 0] / times[:, 1]
     lower, ratio, upper = numpy.quantile(ratios, [0.25, 0.5, 0.75])
     medians = numpy.median(times, axis=0)
@@ -101,8 +127,27 @@ def cpu_seconds(run: Callable[[], object]) -> float:
     return max(seconds, 1e-9)
 
 
+def print_figures(figures: list[Figure]) -> None:
+    """Print single numbers for people, if there are any."""
+    if not figures:
+        return
+    data = [
+        (
+            figure.what,
+            f"{figure.value:.4g} {figure.unit}",
+            ""
+            if figure.lower is None or figure.upper is None
+            else f"{figure.lower:.4g} to {figure.upper:.4g}",
+        )
+        for figure in figures
+    ]
+    print(table(data, header=("", "figure", "quartiles"), divider=True))
+
+
 def print_table(rows: list[Row]) -> None:
-    """Print the rows for people."""
+    """Print the rows for people, if there are any."""
+    if not rows:
+        return
     header = ("", "stock, 1/s", "ours, 1/s", "ratio", "quartiles", "of the limit")
     data = [
         (

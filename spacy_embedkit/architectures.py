@@ -149,6 +149,41 @@ def build_subword_hash_embed_v1(
     )
 
 
+def build_static_vectors_v1(
+    width: int,
+    *,
+    vector_width: Optional[int] = None,
+    learn_unseen: bool = False,
+    cache_rows: int = CACHE_ROWS,
+) -> Model[List[Doc], List[Floats2d]]:
+    """Embed each token as its projected static vector alone.
+
+    width (int): Output width; 1 or more.
+    vector_width (Optional[int]): Width that the vocab's vectors must have; None
+        accepts any.
+    learn_unseen (bool): Let words without a vector share a row that is learned;
+        otherwise they get what the table gives them, zeros as a rule.
+    cache_rows (int): Types whose output prediction remembers, 0 or more; 0 remembers
+        none. A row takes 4 * width bytes.
+    Shapes: docs of N tokens -> one (N, width) float32 array a doc.
+    Raises: ValueError on a setting that is not allowed, and at initialization if the
+        vocab has no vectors or vectors of another width.
+    Source: https://spacy.io/usage/embeddings-transformers#custom-embedding-layer
+    """
+    name = "StaticVectors.v1"
+    check_positive(name, "width", width)
+    if vector_width is not None:
+        check_positive(name, "vector_width", vector_width)
+    check_not_negative(name, "cache_rows", cache_rows)
+    return per_type(
+        static_vectors(width, vector_width, learn_unseen=learn_unseen),
+        [],
+        include_static_vectors=True,
+        cache_rows=cache_rows,
+        dropout=Dropout(0.0),
+    )
+
+
 def build_static_hash_embed_v1(
     output_width: int,
     embed_rows: int,
@@ -157,6 +192,7 @@ def build_static_hash_embed_v1(
     key2row: Optional[Dict[Union[str, int], int]] = None,
     unseen_row: int = 0,
     attr: str = "ORTH",
+    learn_unseen: bool = False,
     cache_rows: int = CACHE_ROWS,
 ) -> Model[List[Doc], List[Floats2d]]:
     """Embed each token as its projected static vector plus a learned row.
@@ -175,6 +211,8 @@ def build_static_hash_embed_v1(
         used without key2row, and then has to be 0.
     attr (str): Attribute that the learned table is keyed by: ORTH, NORM, LOWER,
         SHAPE, PREFIX or SUFFIX.
+    learn_unseen (bool): Let words without a vector share a row that is learned, in
+        place of their static vector.
     cache_rows (int): Types whose output prediction remembers, 0 or more; 0 remembers
         none. A row takes 4 * output_width bytes.
     Shapes: docs of N tokens -> one (N, output_width) float32 array a doc.
@@ -197,8 +235,9 @@ def build_static_hash_embed_v1(
         learned = word_table(
             output_width, embed_rows, attr=text, key2row=key2row, unseen_row=unseen_row
         )
+    static = static_vectors(output_width, vector_width, learn_unseen=learn_unseen)
     return per_type(
-        cast(Model, add(static_vectors(output_width, vector_width), learned)),
+        cast(Model, add(static, learned)),
         [text],
         include_static_vectors=True,
         cache_rows=cache_rows,

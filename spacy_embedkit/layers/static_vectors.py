@@ -2,6 +2,7 @@
 
 from typing import Any, Callable, List, Optional, Tuple, cast
 
+import numpy
 from spacy.ml.staticvectors import forward as stock_forward
 from spacy.tokens import Doc
 from spacy.vectors import Mode, Vectors
@@ -10,18 +11,22 @@ from thinc.api import Model
 from thinc.initializers import glorot_uniform_init
 from thinc.types import Floats1d, Floats2d, Ints1d, Ragged
 
+from ..vectors.table import MappedVectors
 from .types import MEMORY, Types, run_per_type, vectors_attr
 
 
-def static_vectors(nO: int, nM: Optional[int] = None) -> Model[Types, Floats2d]:
+def static_vectors(
+    nO: int, nM: Optional[int] = None, *, learn_unseen: bool = False
+) -> Model[Types, Floats2d]:
     """Embed each type as its row of the vocab's vectors table, projected.
 
-    The table is read from the vocab and not trained. A word without a vector gets
-    zeros, and adds nothing to the gradient.
+    The table is read from the vocab and not trained. A word without a row gets what
+    the table gives it, zeros as a rule, and then adds nothing to the gradient of W.
 
     nO (int): Width of an output row.
     nM (Optional[int]): Width that the table must have; None takes what it has.
-    Shapes: T types -> (T, nO) float32; W (nO, nM).
+    learn_unseen (bool): Let words without a row share an output row that is learned.
+    Shapes: T types -> (T, nO) float32; W (nO, nM), unseen (nO,).
     Raises: ValueError at initialization, if the vocab has no vectors or the table
         has another width.
     """
@@ -30,7 +35,7 @@ def static_vectors(nO: int, nM: Optional[int] = None) -> Model[Types, Floats2d]:
         forward,
         init=init,
         dims={"nO": nO, "nM": nM},
-        params={"W": None},
+        params={"W": None, "unseen": None} if learn_unseen else {"W": None},
         attrs={"dropout_rate": 0.0},
     )
 
@@ -40,8 +45,20 @@ def forward(
 ) -> Tuple[Floats2d, Callable]:
     """Project the vectors of the types."""
     V, missing = find_vectors(model, types)
+    if isinstance(types.vocab.vectors, Vectors):
+        # Its rows for these are the last one; our own table gives what is right.
+        V[missing] = 0.0
+    if "unseen" not in model.param_names:
+        return project(model, V, is_train)
     V[missing] = 0.0
-    return project(model, V, is_train)
+    Y, backprop_W = project(model, V, is_train)
+    Y[missing] = cast(Floats1d, model.get_param("unseen"))
+
+    def backprop(dY: Floats2d) -> List[Any]:
+        model.inc_grad("unseen", dY[missing].sum(axis=0))
+        return backprop_W(dY)
+
+    return Y, backprop
 
 
 def embed_stock(
@@ -54,7 +71,8 @@ def embed_stock(
     """
     V, missing = find_vectors(model, types)
     Y, backprop = project(model, V, is_train)
-    Y[missing] = 0.0
+    if isinstance(types.vocab.vectors, Vectors):
+        Y[missing] = 0.0
     return Y, backprop
 
 
@@ -93,6 +111,8 @@ def init(
         )
     shape = (model.get_dim("nO"), model.get_dim("nM"))
     model.set_param("W", glorot_uniform_init(model.ops, shape))
+    if "unseen" in model.param_names:
+        model.set_param("unseen", model.ops.alloc1f(shape[0]))
 
 
 def check_vectors(vocab: Vocab, width: Optional[int] = None) -> int:
@@ -105,8 +125,9 @@ def check_vectors(vocab: Vocab, width: Optional[int] = None) -> int:
         raise ValueError(
             f"static vectors: the vocab's vectors table has shape {tuple(shape)}, but "
             "at least one row and one column are needed; set `vectors` in "
-            "[initialize] to a folder made by `spacy init vectors`, or leave static "
-            "vectors out"
+            "[initialize] to a folder made by `spacy embedkit vectors convert`, with "
+            'its `@vectors = "spacy-embedkit.Vectors.v1"` in [nlp.vectors], or by '
+            "`spacy init vectors`, or leave static vectors out"
         )
     if width is not None and width != shape[1]:
         raise ValueError(
@@ -121,7 +142,7 @@ def find_vectors(model: Model, types: Types) -> Tuple[Floats2d, Ints1d]:
     """Look the types up in the table of their vocab.
 
     Returns (V, missing): V (T, nM) float32, a copy; missing (M,), the types without
-        a vector, whose rows of V are undefined.
+        a row, whose rows of V are undefined if the table is spaCy's.
     """
     table = types.vocab.vectors
     keys = types.column(vectors_attr(types.vocab))
@@ -133,6 +154,9 @@ def find_vectors(model: Model, types: Types) -> Tuple[Floats2d, Ints1d]:
         V = table.data[rows]
     else:
         V = table.get_batch(keys)
+        if isinstance(table, MappedVectors) and table.mode == Mode.default:
+            found: Any = table.find_rows(cast(Any, keys))
+            missing = model.ops.asarray1i(cast(Any, numpy.flatnonzero(found < 0)))
     V = model.ops.as_contig(model.ops.asarray(V), dtype="f")
     return cast(Floats2d, V), missing
 

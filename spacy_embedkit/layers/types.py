@@ -17,6 +17,7 @@ from thinc.api import Model, NumpyOps
 from thinc.types import Floats2d, Ints1d, Ints2d
 
 from .. import _ops, ops
+from ..vectors.table import MappedVectors
 from .memory import TypeMemory, params_of
 
 # Types that a layer remembers if nobody says how many: 8 MB at a width of 96.
@@ -161,9 +162,12 @@ def _predict(
     arrays = params_of(model)
     if reads_vectors:
         table = types.vocab.vectors
-        if not isinstance(table, Vectors):
+        if isinstance(table, MappedVectors):
+            # Its rows stay as they are.
+            arrays.append(table.identity)
+        elif not isinstance(table, Vectors):
             return embed(types)[0]
-        if table.mode == Mode.default:
+        elif table.mode == Mode.default:
             # Anybody may change a row, by vocab.set_vector: it is part of the key.
             keys = numpy.column_stack([keys, _vector_sums(types)])
         else:

@@ -1,0 +1,77 @@
+"""Files in and out: errors in one line, outputs that are whole or not there."""
+
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, Union
+
+
+class InputError(ValueError):
+    """Something in the user's files or settings that they can mend.
+
+    Its text is the one line they read: where it is, what was found, what to do.
+    """
+
+
+def describe_os_error(err: OSError, path: object = None) -> str:
+    """Say in one line what the system refused, and for which file."""
+    reason = err.strerror or str(err)
+    where = err.filename or path
+    return f"{where}: {reason}" if where else reason
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a whole folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def check_output(folder: Path, *, replaces: str) -> None:
+    """Raise InputError unless a folder can be made there, or replaced.
+
+    replaces: Name of a file that shows that the folder was made by the same command.
+    """
+    if folder.is_symlink():
+        raise InputError(f"{folder}: is a symbolic link; name the folder itself")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; name a folder to write")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / replaces).exists():
+        raise InputError(
+            f"{folder}: holds other files, and would be replaced; name a new folder"
+        )
+
+
+@contextmanager
+def whole_folder(target: Union[str, Path]) -> Iterator[Path]:
+    """Yield an empty folder beside target; it becomes target if the body succeeds.
+
+    A folder that a killed run left behind is removed first.
+    """
+    target = Path(target).absolute()
+    partial = target.with_name(f".{target.name}.partial")
+    remove(partial)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        _replace(partial, target)
+    except OSError as err:
+        raise InputError(
+            f"could not write {target} ({describe_os_error(err)}); check free space "
+            "and permissions, then run again"
+        ) from err
+    finally:
+        remove(partial)
+
+
+def _replace(source: Path, target: Path) -> None:
+    # A folder that is not empty can't be replaced in one step.
+    if target.exists():
+        old = target.with_name(f".{target.name}.old")
+        remove(old)
+        target.replace(old)
+        source.replace(target)
+        remove(old)
+    else:
+        source.replace(target)

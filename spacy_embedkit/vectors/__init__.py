@@ -1,0 +1,1 @@
+"""Static vectors: the table that pipelines read, and what makes it."""

@@ -1,0 +1,127 @@
+"""Which row a word has: sorted 64-bit IDs, searched where they lie."""
+
+from collections.abc import Mapping
+from typing import Any, Dict, Iterator, List, Sequence
+
+import numpy
+from numpy.typing import NDArray
+
+from .. import _lookup
+
+
+class KeyRows(Mapping[int, int]):
+    """A dictionary of keys to rows, on arrays that may be mapped from files.
+
+    arrays: "keys" (K,) uint64 ascending, spaCy's IDs of strings; "key_rows" (K,)
+        int32; "buckets" (2**b + 1,) int32: keys whose first b bits are i stand from
+        buckets[i] to buckets[i + 1].
+    n_rows: Rows of the table.
+    """
+
+    def __init__(self, arrays: Dict[str, NDArray], n_rows: int) -> None:
+        self.arrays = {name: numpy.asarray(array) for name, array in arrays.items()}
+        self.n_rows = n_rows
+        for name, dtype in (("keys", "u8"), ("key_rows", "i4"), ("buckets", "i4")):
+            if name not in arrays or arrays[name].dtype != dtype:
+                raise ValueError(f"the array {name} is missing or not {dtype}")
+        n_buckets = len(arrays["buckets"]) - 1
+        if n_buckets < 2 or n_buckets & (n_buckets - 1):
+            raise ValueError(f"there are {n_buckets} buckets, not a power of 2")
+        if len(arrays["keys"]) != len(arrays["key_rows"]):
+            raise ValueError("there is not one row for each key")
+        self._table = _lookup.KeyTable(
+            self.arrays["keys"],
+            self.arrays["key_rows"],
+            self.arrays["buckets"],
+            65 - n_buckets.bit_length(),
+            n_rows,
+        )
+
+    @classmethod
+    def build(cls, keys: NDArray, rows: NDArray, n_rows: int) -> "KeyRows":
+        """Sort the keys, (K,) distinct uint64, with their rows, (K,)."""
+        order = numpy.argsort(keys, kind="stable")
+        keys = numpy.ascontiguousarray(keys[order], dtype="uint64")
+        bits = max(1, len(keys).bit_length() - 2)
+        marks = numpy.arange(1 << bits, dtype="uint64") << numpy.uint64(64 - bits)
+        buckets = numpy.full((1 << bits) + 1, len(keys), dtype="i")
+        buckets[:-1] = numpy.searchsorted(keys, marks)
+        arrays = {"keys": keys, "key_rows": rows[order].astype("i"), "buckets": buckets}
+        return cls(arrays, n_rows)
+
+    def find(self, ids: NDArray) -> NDArray:
+        """Return the rows of keys, -1 where there is none: (N,) int32."""
+        ids = numpy.ascontiguousarray(ids, dtype="uint64")
+        out = numpy.empty(len(ids), dtype="i")
+        bad = self._table.find(ids, out)
+        if bad >= 0:
+            raise self._damaged(int(ids[bad]))
+        return out
+
+    def get(self, key: int, default: Any = None) -> Any:
+        """Return the row of a key, or the default."""
+        row = self._table.find_one(key)
+        if row == -2:
+            raise self._damaged(key)
+        return default if row < 0 else row
+
+    def __getitem__(self, key: int) -> int:
+        row = self.get(key)
+        if row is None:
+            raise KeyError(key)
+        return row
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, (int, numpy.integer)) and self.get(int(key)) is not None
+
+    def __iter__(self) -> Iterator[int]:
+        return map(int, self.arrays["keys"])
+
+    def __len__(self) -> int:
+        return len(self.arrays["keys"])
+
+    def _damaged(self, key: int) -> ValueError:
+        return ValueError(
+            f"vectors: the entry of key {key} points outside of the table; its files "
+            "are damaged, make them again"
+        )
+
+
+class Words(Sequence[str]):
+    """The word of each row, as UTF-8 end to end.
+
+    arrays: "words" (B,) uint8; "word_ends" (V,) int64, where each word ends.
+    """
+
+    def __init__(self, arrays: Dict[str, NDArray]) -> None:
+        self.arrays = {name: numpy.asarray(array) for name, array in arrays.items()}
+        for name, dtype in (("words", "u1"), ("word_ends", "i8")):
+            if name not in arrays or arrays[name].dtype != dtype:
+                raise ValueError(f"the array {name} is missing or not {dtype}")
+
+    @classmethod
+    def build(cls, words: Sequence[str]) -> "Words":
+        """Take a list of words."""
+        encoded = encode(words)
+        ends = numpy.cumsum([len(word) for word in encoded], dtype="int64")
+        text = numpy.frombuffer(b"".join(encoded), dtype="uint8")
+        return cls({"words": text, "word_ends": ends})
+
+    def __len__(self) -> int:
+        return len(self.arrays["word_ends"])
+
+    def __getitem__(self, row: Any) -> Any:
+        """Return the word of a row, or a list of words for a slice."""
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        ends = self.arrays["word_ends"]
+        if not -len(ends) <= row < len(ends):
+            raise IndexError(f"words: row {row}, but there are {len(ends)}")
+        row = int(row) % len(ends)
+        text = self.arrays["words"][ends[row - 1] if row else 0 : ends[row]]
+        return text.tobytes().decode("utf8", "replace")
+
+
+def encode(words: Sequence[str]) -> List[bytes]:
+    """Encode words; half of a surrogate pair becomes a question mark."""
+    return [word.encode("utf8", "replace") for word in words]

@@ -1,0 +1,127 @@
+"""Lists of words that name the rows of an array: text, JSON or Parquet."""
+
+import json
+from pathlib import Path
+from typing import Any, Callable, List, Optional, TypeVar
+
+from ...files import InputError, describe_os_error
+
+SUFFIXES = (".txt", ".words", ".vocab", ".json", ".parquet")
+
+Result = TypeVar("Result")
+
+
+def find_words(shown: str, words: Optional[str], n_rows: int) -> List[str]:
+    """Read the list that was named, or one beside the array with the same stem.
+
+    Raises: InputError if there is none, or not one word for each row.
+    """
+    if words is None:
+        beside = [Path(shown).with_suffix(suffix) for suffix in SUFFIXES]
+        found = [path for path in beside if path.is_file() and str(path) != shown]
+        if len(found) != 1:
+            raise InputError(
+                f"{shown}: has no words for its {n_rows} rows, and {len(found)} lists "
+                "of the same name stand beside it; give the list with --words"
+            )
+        words = str(found[0])
+    texts = read_words(Path(words))
+    check_count(shown, n_rows, words, len(texts))
+    return texts
+
+
+def check_count(shown: str, n_rows: int, words: str, n_words: int) -> None:
+    """Raise InputError unless there is one word for each row."""
+    if n_words != n_rows:
+        raise InputError(
+            f"{shown}: has {n_rows} rows, but {words} has {n_words} words; give the "
+            "list that belongs to it with --words"
+        )
+
+
+def read_words(path: Path) -> List[str]:
+    """Read one word a line, a JSON list, or the column of text of a Parquet file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+        if head == b"PAR1":
+            return _read_parquet(path)
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as err:
+        raise InputError(f"{describe_os_error(err, path)}; check --words") from err
+    except UnicodeDecodeError as err:
+        raise InputError(
+            f"{path}: byte {err.start}: is not UTF-8; save the list of words as UTF-8"
+        ) from err
+    if path.suffix == ".json":
+        return parse_json_words(str(path), text)
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def parse_json_words(shown: str, text: str) -> List[str]:
+    """Read a JSON list of texts."""
+    try:
+        words = json.loads(text)
+    except (ValueError, RecursionError) as err:
+        raise InputError(f"{shown}: is not JSON: {err}; give a list of words") from err
+    if not isinstance(words, list) or not all(isinstance(w, str) for w in words):
+        raise InputError(f"{shown}: is not a JSON list of texts; give one")
+    return words
+
+
+def _read_parquet(path: Path) -> List[str]:
+    file = open_parquet_file(path, str(path))
+    column = text_column(str(path), file.schema_arrow)
+    if column is None:
+        raise InputError(f"{path}: has no column of text; give a list of words")
+    table = with_arrow(str(path), lambda: file.read(columns=[column]))
+    return [word or "" for word in table.column(0).to_pylist()]
+
+
+def open_parquet_file(path: Path, shown: str) -> Any:
+    """Open a Parquet file by pyarrow; InputError if either is not there or broken."""
+    try:
+        from pyarrow import parquet
+    except ImportError as err:
+        raise InputError(
+            f"{shown}: is a Parquet file, which pyarrow reads; run: pip install "
+            "'spacy-embedkit[vectors]'"
+        ) from err
+    return with_arrow(
+        shown,
+        lambda: parquet.ParquetFile(
+            path, memory_map=True, page_checksum_verification=True
+        ),
+    )
+
+
+def with_arrow(shown: str, read: Callable[[], Result]) -> Result:
+    """Call pyarrow, and make its errors ours."""
+    import pyarrow
+
+    try:
+        return read()
+    except (pyarrow.ArrowException, OSError, ValueError, MemoryError) as err:
+        reason = str(err).strip().splitlines()
+        raise InputError(
+            f"{shown}: is not whole Parquet ({reason[0] if reason else 'no memory'}); "
+            "download it again"
+        ) from err
+
+
+def text_column(shown: str, schema: Any) -> Optional[str]:
+    """Name the column of text; None if there is none, InputError if there are more."""
+    from pyarrow import types
+
+    def is_text(kind: Any) -> bool:
+        kind = kind.value_type if types.is_dictionary(kind) else kind
+        return types.is_string(kind) or types.is_large_string(kind)
+
+    names = [field.name for field in schema if is_text(field.type)]
+    if len(names) > 1 or len(set(schema.names)) < len(schema.names):
+        raise InputError(
+            f"{shown}: has the columns {', '.join(schema.names[:20])}, several of them "
+            "text; keep one column of words"
+        )
+    return names[0] if names else None

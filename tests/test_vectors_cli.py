@@ -1,0 +1,161 @@
+"""The commands: what they write, what they say, and their one line of trouble."""
+
+import dataclasses
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+import spacy
+from numpy.testing import assert_array_equal
+from typer.testing import CliRunner
+
+from spacy_embedkit.cli import vectors as commands
+from spacy_embedkit.cli import vectors_cli
+from spacy_embedkit.vectors import convert, learn
+
+from .vector_tables import (
+    WIDTH,
+    WORDS,
+    make_folder,
+    make_ngram_source,
+    make_rows,
+    make_source,
+)
+
+SAMPLE = Path(__file__).parents[1] / "assets" / "sample.txt"
+
+
+def run(*args, status=0, **kwargs):
+    result = CliRunner().invoke(vectors_cli, [str(arg) for arg in args], **kwargs)
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "table.txt"
+    rows = [
+        f"{word} {' '.join(map(repr, row.tolist()))}"
+        for word, row in zip(WORDS, make_rows(), strict=True)
+    ]
+    path.write_text("\n".join(rows) + "\n", encoding="utf8")
+    return path
+
+
+@pytest.mark.parametrize("command", ["convert", "learn", "distill", "info", "similar"])
+def test_spacy_finds_the_commands(command):
+    done = subprocess.run(
+        [sys.executable, "-m", "spacy", "embedkit", "vectors", command, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"vectors {command}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [(commands.learn, learn.Settings), (commands.convert, convert.Settings)],
+)
+def test_the_options_have_the_defaults_of_the_functions(command, settings):
+    options = inspect.signature(command).parameters
+    for field in dataclasses.fields(settings):
+        option = options.get(field.name)
+        # The policy for unseen words depends on the source.
+        if option is not None and field.name != "unseen":
+            assert option.default in (field.default, inspect.Parameter.empty)
+
+
+def test_convert_writes_a_folder_that_trains(text, tmp_path):
+    output = run("convert", text, tmp_path / "out", "--lang", "en", "--name", "mine")
+    assert "9 x 12" in output
+    vectors = spacy.load(tmp_path / "out").vocab.vectors
+    assert vectors.name == "mine"
+    assert_array_equal(vectors.get_batch(WORDS), make_rows())
+    config = {"nlp": {"vectors": {"@vectors": "spacy-embedkit.Vectors.v1"}}}
+    nlp = spacy.blank("en", config=config)
+    nlp.config["initialize"]["vectors"] = str(tmp_path / "out")
+    nlp.initialize()
+    assert_array_equal(nlp.vocab.vectors.get_batch(WORDS), make_rows())
+
+
+def test_convert_reads_standard_input(text, tmp_path):
+    command = [sys.executable, "-m", "spacy", "embedkit", "vectors", "convert", "-"]
+    with text.open("rb") as file:
+        subprocess.run([*command, str(tmp_path / "out")], stdin=file, check=True)
+    assert len(spacy.load(tmp_path / "out").vocab.vectors) == 9
+
+
+def test_convert_takes_ngrams_for_unseen_words(text, tmp_path):
+    make_folder(tmp_path / "ngrams", make_ngram_source())
+    run("convert", text, tmp_path / "out", "--backoff", tmp_path / "ngrams")
+    nlp = spacy.load(tmp_path / "out")
+    assert nlp("unheard")[0].vector.any()
+    assert nlp.config["nlp"]["vectors"]["unseen"] == "subwords"
+
+
+TROUBLES = {
+    "nothing there": ["missing.txt", "OUT"],
+    "empty": ["empty.txt", "OUT"],
+    "ragged": ["ragged.txt", "OUT"],
+    "a mode it has not": ["table.txt", "OUT", "--mode", "floret"],
+    "output is a file": ["table.txt", "table.txt"],
+    "backoff of words": ["table.txt", "OUT", "--backoff", "table.txt"],
+    "language": ["table.txt", "OUT", "--lang", "tlh"],
+}
+
+
+@pytest.mark.parametrize("name", sorted(TROUBLES))
+def test_troubles_are_one_line_and_write_nothing(name, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "ragged.txt").write_text("a 1 2 3\nb 1 2\n")
+    before = sorted(tmp_path.iterdir())
+    output = run("convert", *TROUBLES[name], status=1)
+    assert len(output.strip().splitlines()) == 1, output
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("algorithm", ["floret", "fasttext", "word2vec"])
+def test_learn_makes_vectors_of_raw_text(algorithm, tmp_path):
+    pytest.importorskip("gensim" if algorithm == "word2vec" else "floret")
+    options = ["--algorithm", algorithm, "--width", 8, "--buckets", 200]
+    options += ["--epochs", 1, "--min-count", 2]
+    run("learn", SAMPLE, tmp_path / "out", "--lang", "pt", *options)
+    nlp = spacy.load(tmp_path / "out")
+    assert nlp.lang == "pt"
+    assert nlp.vocab.vectors.vectors_length == 8
+    assert nlp("que")[0].vector.any()
+    assert nlp("palavrório")[0].has_vector == (algorithm != "word2vec")
+    assert numpy.isfinite(nlp("Xyzzy")[0].vector).all()
+
+
+def test_info_shows_size_coverage_and_neighbours(tmp_path):
+    make_folder(tmp_path / "out", dtype="int8")
+    (tmp_path / "raw.txt").write_text("the cat sat on the moon\n")
+    output = run("info", tmp_path / "out", "--text", tmp_path / "raw.txt")
+    assert "int8" in output
+    assert "83.3%" in output
+    assert "moon" in output
+    output = run("info", tmp_path / "out", "--words", "cat")
+    assert output.count("0.") + output.count("-0.") >= 5
+
+
+def test_similar_lists_the_nearest_words(tmp_path):
+    rows = make_rows()
+    rows[2] = rows[1] * 2
+    make_folder(tmp_path / "out", make_source(rows))
+    output = run("similar", tmp_path / "out", "cat", "-n", 2)
+    assert output.split()[:3] == ["cat", "sat", "1.0000"]
+    assert "zzz" in run("similar", tmp_path / "out", "zzz", status=1)
+
+
+def test_info_of_a_stock_pipeline(tmp_path):
+    nlp = spacy.blank("en")
+    nlp.vocab.set_vector("cat", numpy.ones(WIDTH, dtype="f"))
+    nlp.to_disk(tmp_path / "stock")
+    assert "12" in run("info", tmp_path / "stock")
+    assert "has no vectors" in run("info", tmp_path, status=1)
