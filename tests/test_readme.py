@@ -7,6 +7,7 @@ from spacy.training import Example
 from thinc.api import use_ops
 
 from .test_registry import NAMES
+from .vector_tables import make_folder
 
 
 def test_table_of_names_is_that_of_setup_cfg(root):
@@ -17,7 +18,7 @@ def test_table_of_names_is_that_of_setup_cfg(root):
 
 def test_config_excerpt_trains(root):
     text = (root / "README.md").read_text(encoding="utf8")
-    excerpt, *callbacks = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+    excerpt, *callbacks, _ = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
     assert len(callbacks) == 2
     head = '[nlp]\nlang = "en"\npipeline = ["tok2vec", "tagger"]\n\n[components]\n\n'
     tagger = """
@@ -41,6 +42,18 @@ width = 96
     for _ in range(30):
         nlp.update(examples, sgd=optimizer)
     assert [token.tag_ for token in nlp("The cat sat")] == ["D", "N", "V"]
+
+
+def test_vectors_excerpt_finds_a_converted_table(root, tmp_path):
+    text = (root / "README.md").read_text(encoding="utf8")
+    *_, excerpt = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+    folder = make_folder(tmp_path / "vectors")
+    excerpt = excerpt.replace('"vectors/en"', f'"{folder}"')
+    head = '[nlp]\nlang = "en"\npipeline = []\n\n[components]\n\n'
+    config = spacy.util.Config().from_str(head + excerpt)
+    nlp = spacy.util.load_model_from_config(config, auto_fill=True)
+    nlp.initialize()
+    assert nlp("cat")[0].has_vector
 
 
 def test_commands_stand_on_one_line(root):

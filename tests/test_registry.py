@@ -32,6 +32,10 @@ CONFIGS = {
         key2row = {"the": 1, "2024": 2}
         unseen_row = 3
         attr = "LOWER\"""",
+    "spacy-embedkit.StaticVectors.v1": """
+        width = 8
+        vector_width = 6
+        learn_unseen = true""",
     "spacy-embedkit.MaxoutWindowEncoder.v1": """
         width = 8
         window_size = 1
@@ -45,6 +49,7 @@ CONFIGS = {
         cache_rows = 100
         fast_ops = false""",
     "spacy-embedkit.fast_ops.v1": "",
+    "spacy-embedkit.Vectors.v1": 'unseen = "mean"',
     "spacy-embedkit.sent_spans.v1": "max_length = 10",
     "spacy-embedkit.doc_vectors.v1": "",
 }
@@ -83,7 +88,7 @@ def declared_names(root: Path):
     parser.read(root / "setup.cfg")
     for group, lines in parser["options.entry_points"].items():
         for line in filter(None, lines.splitlines()):
-            if group not in ("spacy_factories", "thinc_ops"):
+            if group not in ("spacy_factories", "spacy_cli", "thinc_ops"):
                 yield group.removeprefix("spacy_"), line.split("=")[0].strip()
 
 
@@ -113,6 +118,7 @@ def test_import_needs_no_optional_package():
     code = HIDE + (
         "import spacy_embedkit.architectures, spacy_embedkit.pretraining\n"
         "import spacy_embedkit.span_getters, spacy_embedkit.annotation_setters\n"
+        "import spacy_embedkit.vectors.table, spacy_embedkit.cli\n"
         "import sys, json\n"
         "print(json.dumps(sorted(m for m in sys.modules if '.' not in m)))"
     )
@@ -121,7 +127,8 @@ def test_import_needs_no_optional_package():
     )
     loaded = set(json.loads(run.stdout))
     assert "spacy_embedkit" in loaded
-    assert not loaded & {"torch", "transformers", "spacy_transformers", "cupy"}
+    optional = {"torch", "transformers", "spacy_transformers", "cupy"}
+    assert not loaded & (optional | {"floret", "gensim", "pyarrow", "safetensors"})
 
 
 def test_wrong_type_is_refused_by_the_config(tmp_path):

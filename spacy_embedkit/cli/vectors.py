@@ -96,7 +96,7 @@ def convert(
     ] = False,
     words: Annotated[
         Optional[str],
-        typer.Option(help="Words of an array: text, JSON or Parquet."),
+        typer.Option(help="Words of an array: text, JSON, Parquet; ARCHIVE!MEMBER."),
     ] = None,
     member: Annotated[
         Optional[str], typer.Option(help="File to take out of an archive.")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Callable, List, Optional, TypeVar
 
 from ...files import InputError, describe_os_error
+from .inputs import open_input
 
 SUFFIXES = (".txt", ".words", ".vocab", ".json", ".parquet")
 
@@ -25,9 +26,17 @@ def find_words(shown: str, words: Optional[str], n_rows: int) -> List[str]:
                 "of the same name stand beside it; give the list with --words"
             )
         words = str(found[0])
-    texts = read_words(Path(words))
+    texts = read_words(_local_list(words))
     check_count(shown, n_rows, words, len(texts))
     return texts
+
+
+def _local_list(words: str) -> Path:
+    # ARCHIVE!MEMBER names a list inside an archive, as messages do.
+    archive, _, member = words.partition("!")
+    if Path(words).exists() or not member:
+        return Path(words)
+    return open_input(archive, member).local()
 
 
 def check_count(shown: str, n_rows: int, words: str, n_words: int) -> None:
@@ -53,7 +62,7 @@ def read_words(path: Path) -> List[str]:
         raise InputError(
             f"{path}: byte {err.start}: is not UTF-8; save the list of words as UTF-8"
         ) from err
-    if path.suffix == ".json":
+    if path.suffix == ".json" or text.lstrip().startswith('["'):
         return parse_json_words(str(path), text)
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     return lines[:-1] if lines[-1] == "" else lines
