@@ -28,10 +28,7 @@ def open_vectors(path: str) -> MappedVectors:
             if (table / HEADER).exists():
                 return MappedVectors(table=open_table(table))
         if (vocab / "vectors").exists():
-            strings = spacy.blank("xx").vocab.strings
-            if (vocab / "strings.json").exists():
-                strings.from_disk(vocab / "strings.json")
-            return MappedVectors(strings=strings, table=read_stock(vocab, strings))
+            return MappedVectors(table=read_stock(vocab))
     raise InputError(
         f"{path}: has no vectors that spaCy loads; name the folder of a pipeline, or "
         "convert the vectors first"

@@ -1,12 +1,12 @@
 """Our own table as a source, to be converted again."""
 
-from functools import partial
 from pathlib import Path
 from typing import Iterator
 
 import numpy
 
 from .source import Batch, Source
+from .sources.places import row_name
 from .storage import Table, open_table
 
 BATCH = 4096
@@ -44,8 +44,4 @@ def _batches(table: Table) -> Iterator[Batch]:
         end = min(start + BATCH, len(table.rows))
         words = table.words[start:end] if table.words is not None else []
         rows = table.rows.take(numpy.arange(start, end))
-        yield Batch(words, rows, partial(_row_name, start))
-
-
-def _row_name(start: int, i: int) -> str:
-    return f"row {start + i + 1}"
+        yield Batch(words, rows, row_name(start))

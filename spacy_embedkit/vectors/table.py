@@ -356,7 +356,7 @@ class MappedVectors(BaseVectors):
         if (path / FOLDER / HEADER).exists():
             self.table = open_table(path / FOLDER)
         elif (path / "vectors").exists():
-            self.table = read_stock(path, self.strings)
+            self.table = read_stock(path)
         return self
 
     def to_bytes(self, **kwargs: Any) -> bytes:
