@@ -1,0 +1,169 @@
+"""Pipelines on our tables: trained, packaged, and shared by processes."""
+
+import json
+import subprocess
+import sys
+
+import numpy
+import pytest
+import spacy
+from numpy.testing import assert_array_equal
+from spacy.cli.train import train
+from spacy.tokens import DocBin
+
+from .vector_tables import WORDS, make_folder, make_rows, make_source
+
+CONFIG = """
+[nlp]
+lang = "en"
+pipeline = ["tagger"]
+
+[nlp.vectors]
+@vectors = "spacy-embedkit.Vectors.v1"
+
+[components]
+
+[components.tagger]
+factory = "tagger"
+
+[components.tagger.model]
+@architectures = "spacy.Tagger.v2"
+
+[components.tagger.model.tok2vec]
+@architectures = "spacy-embedkit.StaticVectors.v1"
+width = 16
+
+[corpora]
+
+[corpora.train]
+@readers = "spacy.Corpus.v1"
+path = "train.spacy"
+
+[corpora.dev]
+@readers = "spacy.Corpus.v1"
+path = "train.spacy"
+
+[training]
+max_steps = 100
+eval_frequency = 50
+"""
+TAGS = dict(zip(WORDS, "DNVPNNXXX", strict=True))
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """Folder of a pipeline that `spacy train` made on an int8 table."""
+    monkeypatch.chdir(tmp_path)
+    nlp = spacy.blank("en")
+    texts = ["the cat sat on the mat", "the mat sat"] * 5
+    docs = [nlp.make_doc(text) for text in texts]
+    for doc in docs:
+        for token in doc:
+            token.tag_ = TAGS[token.text]
+    DocBin(docs=docs, attrs=["TAG"]).to_disk("train.spacy")
+    config = spacy.util.Config().from_str(CONFIG)
+    default = spacy.blank("en").config
+    for section in ("system", "training", "initialize"):
+        config[section] = {**default.get(section, {}), **config.get(section, {})}
+    make_folder(tmp_path / "vectors", dtype="int8")
+    config["initialize"]["vectors"] = str(tmp_path / "vectors")
+    auto = spacy.util.load_model_from_config(config, auto_fill=True, validate=False)
+    auto.config.to_disk("config.cfg")
+    train("config.cfg", tmp_path / "out")
+    return tmp_path / "out" / "model-best"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_trained_pipeline_keeps_its_table(trained, tmp_path):
+    nlp = spacy.load(trained)
+    table = nlp.vocab.vectors
+    original = spacy.load(tmp_path / "vectors").vocab.vectors
+    assert table == original
+    assert str(trained) in str(table.table.folder)
+    doc = nlp("the cat sat on the mat")
+    assert [token.tag_ for token in doc] == [TAGS[token.text] for token in doc]
+
+    texts = ["the cat sat", "mat", "", "on zzz"] * 20
+    alone = [[t.tag_ for t in doc] for doc in nlp.pipe(texts)]
+    shared = [[t.tag_ for t in doc] for doc in nlp.pipe(texts, n_process=2)]
+    assert shared == alone
+
+    command = [sys.executable, "-m", "spacy", "package", str(trained)]
+    (tmp_path / "package").mkdir()
+    command += [str(tmp_path / "package"), "--build", "none", "--name", "small"]
+    subprocess.run(command, check=True, capture_output=True)
+    [data] = (tmp_path / "package").glob("*/en_small/en_small-*")
+    assert_array_equal(
+        spacy.load(data).vocab.vectors.get_batch(WORDS), table.get_batch(WORDS)
+    )
+
+
+WORKER = """
+import sys, json, numpy, spacy
+nlp = spacy.load(sys.argv[1])
+keys = numpy.fromiter(nlp.vocab.vectors.keys(), dtype="uint64")
+for start in range(0, len(keys), 1024):
+    nlp.vocab.vectors.get_batch(keys[start : start + 1024])
+del keys
+print("ready", flush=True)
+sys.stdin.readline()
+lines = [line.split() for line in open("/proc/self/smaps_rollup")][1:]
+print(json.dumps({line[0]: int(line[1]) for line in lines}), flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="reads /proc, which Linux has"
+)
+def test_four_processes_share_one_copy(tmp_path):
+    n_rows, width = 40_000, 300
+    rows = make_rows(n_rows, width)
+    words = [f"word{i}" for i in range(n_rows)]
+    make_folder(tmp_path / "large", make_source(rows, words))
+    make_folder(tmp_path / "small")
+    table = rows.nbytes / 1024
+    [small] = memory_of(tmp_path / "small", 1)
+    large = memory_of(tmp_path / "large", 4)
+    for memory in large:
+        private = memory["Private_Dirty:"] - small["Private_Dirty:"]
+        assert private < 0.1 * table
+    total = sum(memory["Pss:"] - small["Pss:"] for memory in large)
+    assert total < 1.5 * table
+
+
+def memory_of(folder, n):
+    """Memory of n processes that each look up every row, in kB."""
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(n)
+    ]
+    assert [worker.stdout.readline() for worker in workers] == ["ready\n"] * n
+    found = []
+    for worker in workers:
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+        found.append(json.loads(worker.stdout.readline()))
+    for worker in workers:
+        worker.communicate("\n")
+    return found
+
+
+@pytest.mark.gpu
+def test_rows_move_to_the_gpu_and_back(tmp_path):
+    cupy = pytest.importorskip("cupy", reason="needs cupy")
+    from thinc.api import CupyOps, NumpyOps
+
+    vectors = spacy.load(make_folder(tmp_path / "table", dtype="int8")).vocab.vectors
+    expected = vectors.get_batch([*WORDS, "zzz"])
+    vectors.to_ops(CupyOps())
+    found = vectors.get_batch([*WORDS, "zzz"])
+    assert isinstance(found, cupy.ndarray)
+    assert_array_equal(found.get(), expected)
+    vectors.to_ops(NumpyOps())
+    assert isinstance(vectors.get_batch(WORDS), numpy.ndarray)
