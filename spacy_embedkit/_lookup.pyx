@@ -5,7 +5,7 @@ from damaged files: whatever is read from one and used as a position is checked 
 and a wrong one is reported. Each argument is marked in or out.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from murmurhash.mrmr cimport hash128_x64
 
@@ -87,6 +87,40 @@ def take_rows(
                 memset(&out[i, 0], 0, size)
             else:
                 memcpy(&out[i, 0], &table[rows[i], 0], size)
+
+
+def take_half(
+    const uint16_t[:, ::1] table not None,  # in   (V, O), bits of float16, all finite
+    const int[::1] rows not None,           # in   (N,), entries -1..V-1
+    uint32_t[:, ::1] out not None,          # out  (N, O), bits of float32
+):
+    """out[i] = table[rows[i]] as float32, or zeros for row -1.
+
+    The bits of exponent and fraction, moved to where float32 has them, are the number
+    divided by 2**112, the difference between the two biases.
+    """
+    cdef Py_ssize_t i, o, width = table.shape[1]
+    cdef const uint16_t* row
+    cdef uint32_t* to
+    cdef float* numbers
+    cdef float scale = 5192296858534827628530496329220096.0
+    if width == 0:
+        return
+    with nogil:
+        for i in range(rows.shape[0]):
+            to = &out[i, 0]
+            if rows[i] < 0:
+                memset(to, 0, width * sizeof(float))
+                continue
+            row = &table[rows[i], 0]
+            for o in range(width):
+                to[o] = (
+                    (<uint32_t>(row[o] & 0x7FFF) << 13)
+                    | (<uint32_t>(row[o] & 0x8000) << 16)
+                )
+            numbers = <float*>to
+            for o in range(width):
+                numbers[o] *= scale
 
 
 def take_int8(

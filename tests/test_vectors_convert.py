@@ -233,6 +233,13 @@ def test_a_table_can_be_converted_again(tmp_path, dtype):
     assert two.table.subwords.ngrams == one.table.subwords.ngrams
 
 
+def test_float16_gives_the_nearest_number_of_each():
+    bits = numpy.arange(2**16, dtype="u2").view("float16")
+    rows = bits[numpy.isfinite(bits)].reshape(-1, 16)
+    found = STORES["float16"]({"rows": rows}).take(numpy.arange(len(rows)))
+    assert_array_equal(found.view("u4"), rows.astype("f").view("u4"))
+
+
 def test_int8_is_within_half_a_step():
     rows = make_rows(50) * numpy.logspace(-30, 30, 50, dtype="f")[:, None]
     rows[7] = 0

@@ -148,6 +148,9 @@ class TypeMemory(Memory):
             if not len(missing) and self._recent is not None:
                 return self._recent.rows[found]
             fresh = self._find_or_compute(keys[missing], missing, compute)
+            if len(missing) == len(keys):
+                self._add(keys, fresh)
+                return fresh
             out = numpy.empty((len(keys), fresh.shape[1]), dtype=fresh.dtype)
             out[missing] = fresh
             if self._recent is not None:

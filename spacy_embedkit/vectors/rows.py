@@ -104,9 +104,8 @@ class Float16Rows(Rows):
         self.width = self.arrays["rows"].shape[1]
 
     def _take(self, rows: NDArray, out: NDArray) -> None:
-        if len(self):
-            out[:] = self.arrays["rows"][rows]
-        out[rows < 0] = 0
+        bits = self.arrays["rows"].view("uint16")
+        _lookup.take_half(bits, rows, out.view("uint32"))
 
 
 class Int8Rows(Rows):
