@@ -19,7 +19,6 @@ BUILDERS = {
     "subword_static": lambda: build_subword_hash_embed_v1(
         8, 50, min_n=1, max_n=2, n_hashes=1, include_static_vectors=True
     ),
-    "static_alone": lambda: build_static_vectors_v1(8),
     "static_unseen": lambda: build_static_vectors_v1(8, learn_unseen=True),
     "static_hash": lambda: build_static_hash_embed_v1(8, 20),
     "static_words": lambda: build_static_hash_embed_v1(
