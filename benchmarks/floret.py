@@ -9,10 +9,10 @@ from spacy.tokens import Doc
 from spacy.vectors import Vectors
 
 from spacy_embedkit.layers.memory import TypeMemory
+from spacy_embedkit.vectors.mapped import MEMORY_WORDS, MappedVectors
 from spacy_embedkit.vectors.ngrams import Ngrams
 from spacy_embedkit.vectors.rows import Float32Rows
-from spacy_embedkit.vectors.storage import Table
-from spacy_embedkit.vectors.table import MEMORY_WORDS, MappedVectors
+from spacy_embedkit.vectors.table import Table
 
 from .timing import Figure, Row, Setting, compare
 

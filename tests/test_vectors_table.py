@@ -18,9 +18,9 @@ from thinc.api import NumpyOps
 
 from spacy_embedkit.files import InputError
 from spacy_embedkit.vectors.keys import KeyRows, Words
+from spacy_embedkit.vectors.mapped import MappedVectors
 from spacy_embedkit.vectors.ngram_vectors import embed_words
 from spacy_embedkit.vectors.rows import STORES
-from spacy_embedkit.vectors.table import MappedVectors
 
 from .vector_tables import (
     NGRAMS,

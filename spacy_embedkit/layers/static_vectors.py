@@ -11,7 +11,7 @@ from thinc.api import Model
 from thinc.initializers import glorot_uniform_init
 from thinc.types import Floats1d, Floats2d, Ints1d, Ragged
 
-from ..vectors.table import MappedVectors
+from ..vectors.mapped import MappedVectors
 from .types import MEMORY, Types, run_per_type, vectors_attr
 
 

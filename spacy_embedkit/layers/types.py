@@ -17,7 +17,7 @@ from thinc.api import Model, NumpyOps
 from thinc.types import Floats2d, Ints1d, Ints2d
 
 from .. import _ops, ops
-from ..vectors.table import MappedVectors
+from ..vectors.mapped import MappedVectors
 from .memory import TypeMemory, params_of
 
 # Types that a layer remembers if nobody says how many: 8 MB at a width of 96.

@@ -14,11 +14,12 @@ from tqdm import tqdm
 from ..files import InputError, check_output, whole_folder
 from .collect import Duplicates, collect
 from .keys import KeyRows, Words
+from .mapped import MappedVectors, Unseen
 from .nearest import nearest_rows
 from .quantise import DType, encode_rows
 from .source import Source
-from .storage import FOLDER, SUBWORDS, WORD_ARRAYS, Table, finish_table, map_array
-from .table import MappedVectors, Unseen
+from .storage import FOLDER, SUBWORDS, finish_table, map_array
+from .table import WORD_ARRAYS, Table
 
 NAME = "spacy-embedkit.Vectors.v1"
 

@@ -9,10 +9,11 @@ from spacy.strings import get_string_id
 from spacy.util import get_package_path, is_package
 
 from ..files import InputError
+from .mapped import MappedVectors
 from .raw_text import iter_tokens, read_texts
 from .stock import read_stock
-from .storage import FOLDER, HEADER, Table, open_table
-from .table import MappedVectors
+from .storage import FOLDER, HEADER, open_table
+from .table import Table
 
 # Rows whose length is taken, evenly over the table.
 SAMPLE = 20_000

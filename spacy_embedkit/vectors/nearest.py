@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from spacy.strings import get_string_id
 
 if TYPE_CHECKING:
-    from .storage import Table
+    from .table import Table
 
 # Rows that are decoded and compared at a time.
 BLOCK = 1 << 14

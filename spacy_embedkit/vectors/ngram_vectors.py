@@ -8,7 +8,8 @@ from thinc.api import get_array_module
 
 from .. import _ops
 from .ngrams import Ngrams, ngram_rows
-from .rows import DeviceRows, Float32Rows, Rows
+from .rows import Float32Rows, Rows
+from .views import DeviceRows
 
 # Words whose n-grams are looked up at a time.
 WORDS = 4096

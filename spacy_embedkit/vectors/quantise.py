@@ -15,7 +15,7 @@ from .rows import N_CENTROIDS, part_starts
 
 DType = Literal["float32", "float16", "int8", "pq"]
 # Rows encoded at a time, and rows that centroids are learned from.
-BLOCK, SAMPLE = 4096, 60_000
+BLOCK, SAMPLE = 4096, 150_000
 # Parts for each column: with 4 bytes a number, 1 byte a part, 0.06 of the size.
 PARTS = 0.235
 

@@ -7,7 +7,8 @@ import numpy
 
 from .source import Batch, Source
 from .sources.places import row_name
-from .storage import Table, open_table
+from .storage import open_table
+from .table import Table
 
 BATCH = 4096
 

@@ -11,7 +11,7 @@ from .keys import KeyRows, Words
 from .ngrams import FLORET
 from .rows import Float32Rows
 from .sources.spacy_files import read_spacy_files
-from .storage import Table
+from .table import Table
 
 
 def read_stock(folder: Path) -> Table:

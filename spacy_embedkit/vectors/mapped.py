@@ -1,0 +1,234 @@
+"""The vectors of a pipeline, on files that all processes share."""
+
+from pathlib import Path
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Literal,
+    Optional,
+    Tuple,
+    Union,
+    cast,
+)
+
+import numpy
+from numpy.typing import NDArray
+from spacy.strings import StringStore, get_string_id
+from spacy.vectors import BaseVectors
+from spacy.vocab import Vocab
+from thinc.api import NumpyOps, Ops, get_array_module
+from thinc.backends import get_array_ops
+from thinc.types import Floats2d
+
+from .. import ops
+from ..layers.memory import TypeMemory
+from . import nearest
+from .contract import AnyRows, TableVectors, to_ids
+from .ngram_vectors import embed_words
+from .ngrams import Ngrams
+from .stock import read_stock
+from .storage import FOLDER, HEADER, open_table, write_table
+from .table import Table, table_from_bytes, table_to_bytes
+from .views import DeviceRows
+
+Unseen = Literal["zeros", "mean", "subwords"]
+# Words that are remembered, with the vectors made of their n-grams.
+MEMORY_WORDS = 20_000
+
+
+def build_vectors_v1(unseen: Unseen = "zeros") -> Callable[[Vocab], BaseVectors]:
+    """Let the pipeline read its vectors from files, see MappedVectors.
+
+    Goes into `[nlp.vectors]`. The table comes from `vectors` in `[initialize]`, a
+    folder made by `python -m spacy embedkit vectors convert`, and is saved with the
+    pipeline.
+
+    unseen (str): What a word without a row gets: "zeros", as in spaCy; "mean", the mean
+        of all rows; "subwords", the vector of its n-grams, for which the table must
+        have been converted with them.
+    """
+
+    def create(vocab: Vocab) -> BaseVectors:
+        return MappedVectors(strings=vocab.strings, unseen=unseen)
+
+    return create
+
+
+class MappedVectors(TableVectors):
+    """Word vectors in files that are mapped, not read.
+
+    So loading takes no time, and all processes share one copy. Rows may be quantised.
+    It stands where spaCy's Vectors stands, with the same lookups and numbers, but
+    cannot be changed: to_stock gives a table that can. Keys have no string in memory.
+
+    strings: The strings of the vocab. table: What it looks up. unseen: What words
+    without a row get, see build_vectors_v1; with another policy than "zeros" all words
+    count as having a vector, as in spaCy's floret mode.
+    """
+
+    def __init__(
+        self,
+        *,
+        strings: Optional[StringStore] = None,
+        table: Optional[Table] = None,
+        unseen: Unseen = "zeros",
+    ) -> None:
+        self.strings = StringStore() if strings is None else strings
+        self.unseen = unseen
+        self.table = Table() if table is None else table
+
+    @property
+    def table(self) -> Table:
+        """The table; setting another one checks that the policy is possible."""
+        return self._table
+
+    @table.setter
+    def table(self, table: Table) -> None:
+        if self.unseen == "subwords" and table.keys is not None and not table.subwords:
+            raise ValueError(
+                'vectors: unseen is "subwords", but the table has none; convert it '
+                'again with --subwords or --backoff, or set unseen to "zeros" or "mean"'
+            )
+        self._table = table
+        self._knows_all = table.ngrams is not None or (
+            self.unseen != "zeros" and table.rows.size > 0
+        )
+        self._rows = table.rows
+        self._subword_rows: Optional[AnyRows] = (
+            table.subwords.rows if table.subwords else None
+        )
+        self._memory = TypeMemory(MEMORY_WORDS)
+        # Changes with the table, for those who remember what they made of it.
+        self.identity = numpy.zeros(1, dtype="uint32")
+
+    def __contains__(self, key: Union[int, str]) -> bool:
+        if self._knows_all:
+            return True
+        return get_string_id(key) in self.key2row
+
+    def __getitem__(self, key: Union[int, str]) -> NDArray:
+        row = self.key2row.get(get_string_id(key))
+        if row is not None:
+            return self.data[row]
+        if not self._knows_all:
+            raise KeyError(f"vectors: {key!r} has no row; ask `key in vectors` first")
+        return cast(Any, self.get_batch([key]))[0]
+
+    # Looking up
+
+    def get_batch(self, keys: Iterable[Union[int, str]]) -> Floats2d:
+        """Return the vectors of keys, (N, O) float32, a copy.
+
+        keys: N strings or their IDs.
+        """
+        ids = to_ids(keys)
+        if self.table.ngrams is not None:
+            return self._embed_ids(self.table.ngrams, self._rows, ids)
+        rows = self.find_rows(ids)
+        found: Any = self._rows.take(rows)
+        if self.unseen != "zeros" and self.size and (rows < 0).any():
+            unknown = numpy.flatnonzero(rows < 0)
+            found[unknown] = self._unseen_vectors(ids[unknown])
+        return found
+
+    def _unseen_vectors(self, ids: NDArray) -> Any:
+        subwords = self.table.subwords
+        if self.unseen == "mean" or subwords is None or subwords.ngrams is None:
+            return get_array_module(self.data).asarray(self.table.mean)
+        assert self._subword_rows is not None
+        return self._embed_ids(subwords.ngrams, self._subword_rows, ids)
+
+    def _embed_ids(self, ngrams: Ngrams, rows: AnyRows, ids: NDArray) -> Floats2d:
+        if not len(ids):
+            return cast(Floats2d, rows.take(numpy.empty(0, dtype="i")))
+        # Words come up again and again, so those of the last batches are remembered.
+        keys = ids.reshape(-1, 1)
+        first, inverse = ops.unique_rows(cast(Any, keys))
+        distinct = keys[first]
+
+        def compute(positions: NDArray) -> NDArray:
+            words = [self.strings.as_string(int(key)) for key in distinct[positions, 0]]
+            return cast(Any, embed_words(ngrams, rows, words))
+
+        if isinstance(rows, DeviceRows):
+            found: Any = compute(numpy.arange(len(distinct)))
+        else:
+            found = self._memory.find(distinct, [self.identity], compute)
+        return ops.gather_rows(get_array_ops(found), found, inverse)
+
+    def most_similar(
+        self, queries: Any, *, batch_size: int = 1024, n: int = 1, sort: bool = True
+    ) -> Tuple[Any, Any, Any]:
+        """Find the n rows with the highest cosine to each query, exactly.
+
+        queries: (Q, O). batch_size: Queries compared at a time.
+        Returns (keys, rows, scores), each (Q, n): uint64, int32 and float32, the best
+            one first. The words of the keys are added to the strings.
+        """
+        rows, scores = nearest.most_similar(self.table, queries, n, batch_size)
+        keys = nearest.keys_of_rows(self.table, rows.reshape(-1)).reshape(rows.shape)
+        for row in numpy.unique(rows):
+            self.strings.add(self.word(int(row)))
+        return keys, rows, scores
+
+    def to_ops(self, ops: Ops) -> None:
+        """Move the rows to the device of the ops. On the CPU they stay in the files."""
+        on_cpu = isinstance(ops, NumpyOps)
+        subwords = self.table.subwords
+        self._rows = self.table.rows if on_cpu else DeviceRows(self.table.rows, ops)
+        if subwords is not None:
+            self._subword_rows = (
+                subwords.rows if on_cpu else DeviceRows(subwords.rows, ops)
+            )
+
+    # Saving
+
+    def to_disk(self, path: Union[str, Path], **kwargs: Any) -> None:
+        """Write the table to a folder inside of path, a folder."""
+        if self.size:
+            write_table(self.table, Path(path) / FOLDER)
+
+    def from_disk(self, path: Union[str, Path], **kwargs: Any) -> "MappedVectors":
+        """Map the table that to_disk wrote, or take one that spaCy's Vectors wrote."""
+        path = Path(path)
+        if (path / FOLDER / HEADER).exists():
+            self.table = open_table(path / FOLDER)
+        elif (path / "vectors").exists():
+            self.table = read_stock(path)
+        return self
+
+    def to_bytes(self, **kwargs: Any) -> bytes:
+        """Return the whole table as bytes."""
+        return table_to_bytes(self.table)
+
+    def from_bytes(self, data: bytes, **kwargs: Any) -> "MappedVectors":
+        """Take the table that to_bytes gave, into memory."""
+        self.table = table_from_bytes(data)
+        return self
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        # Where the files are, a path is enough, and the pages stay shared.
+        if self.table.folder is not None and (self.table.folder / HEADER).exists():
+            state: Dict[str, Any] = {
+                "folder": str(self.table.folder),
+                "fingerprint": self.table.fingerprint,
+            }
+        else:
+            state = {"bytes": self.to_bytes()}
+        return unpickle_vectors, ({**state, "unseen": self.unseen},)
+
+
+def unpickle_vectors(state: Dict[str, Any]) -> MappedVectors:
+    """Make the vectors that __reduce__ described."""
+    vectors = MappedVectors(unseen=state["unseen"])
+    if "bytes" in state:
+        return vectors.from_bytes(state["bytes"])
+    vectors.table = open_table(Path(state["folder"]))
+    if vectors.table.fingerprint != state["fingerprint"]:
+        raise ValueError(
+            f"vectors: {state['folder']} holds another table than the one that was "
+            "pickled; pickle the pipeline again"
+        )
+    return vectors
