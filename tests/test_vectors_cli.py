@@ -12,9 +12,11 @@ import spacy
 from numpy.testing import assert_array_equal
 from typer.testing import CliRunner
 
-from spacy_embedkit.cli import vectors as commands
 from spacy_embedkit.cli import vectors_cli
-from spacy_embedkit.vectors import convert, learn
+from spacy_embedkit.cli.convert import convert as convert_command
+from spacy_embedkit.cli.learn import distill as distill_command
+from spacy_embedkit.cli.learn import learn as learn_command
+from spacy_embedkit.vectors import convert, distill, learn
 
 from .vector_tables import (
     WIDTH,
@@ -58,7 +60,11 @@ def test_spacy_finds_the_commands(command):
 
 @pytest.mark.parametrize(
     ("command", "settings"),
-    [(commands.learn, learn.Settings), (commands.convert, convert.Settings)],
+    [
+        (learn_command, learn.Settings),
+        (convert_command, convert.Settings),
+        (distill_command, distill.Settings),
+    ],
 )
 def test_the_options_have_the_defaults_of_the_functions(command, settings):
     options = inspect.signature(command).parameters

@@ -11,7 +11,9 @@ import typer
 from spacy.cli import app
 
 from ..files import InputError, describe_os_error
-from .vectors import VECTORS_HELP, convert, distill, info, learn, similar
+from .convert import convert
+from .learn import distill, learn
+from .look import info, similar
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -40,7 +42,11 @@ def _fail(text: str) -> None:
 embedkit_cli = typer.Typer(
     name="embedkit", help="Commands of spacy-embedkit.", no_args_is_help=True
 )
-vectors_cli = typer.Typer(name="vectors", help=VECTORS_HELP, no_args_is_help=True)
+vectors_cli = typer.Typer(
+    name="vectors",
+    help="Word vectors: convert, learn, distill, and look at them.",
+    no_args_is_help=True,
+)
 for _command in (convert, learn, distill, info, similar):
     vectors_cli.command(_command.__name__)(one_line_errors(_command))
 embedkit_cli.add_typer(vectors_cli)

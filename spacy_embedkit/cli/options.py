@@ -1,6 +1,7 @@
-"""What the options of the commands may be."""
+"""Options that several commands share, and what they may be."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, List, Optional
 
 import typer
@@ -75,7 +76,35 @@ class Weighting(StrEnum):
     zipf = "zipf"
 
 
-Coverage = Annotated[
-    Optional[List[str]],
-    typer.Option("--text", help="Raw text whose words are looked up; may be repeated."),
+Raw = Annotated[
+    List[str],
+    typer.Argument(
+        help="Raw text: JSONL with a key text, or lines; also gz; - is stdin."
+    ),
 ]
+OutDir = Annotated[Path, typer.Argument(help="Folder to write, which spaCy loads.")]
+Lang = Annotated[str, typer.Option("--lang", "-l", help="Language code of the folder.")]
+TextLang = Annotated[
+    str,
+    typer.Option("--lang", "-l", help="Language code, or a pipeline: its tokenizer."),
+]
+Name = Annotated[Optional[str], typer.Option("--name", "-n", help="Name of the table.")]
+Attr = Annotated[
+    Optional[str],
+    typer.Option(
+        "--attr", "-a", help="Token attribute that is looked up.", show_default="ORTH"
+    ),
+]
+DType = Annotated[
+    Store,
+    typer.Option(help="float16 halves the table, int8 quarters it, pq takes 6%."),
+]
+Unknown = Annotated[
+    Optional[Unseen],
+    typer.Option(
+        "--unseen",
+        help="What words without a row get.",
+        show_default="subwords if the table has any, else zeros",
+    ),
+]
+Threads = Annotated[int, typer.Option(min=1, help="Threads.")]

@@ -1,0 +1,46 @@
+"""`spacy embedkit vectors info` and `similar`."""
+
+from typing import Annotated, List, Optional
+
+import typer
+
+
+def info(
+    path: Annotated[str, typer.Argument(help="Folder or package with vectors.")],
+    text: Annotated[
+        Optional[List[str]],
+        typer.Option(help="Raw text whose words are looked up; may be repeated."),
+    ] = None,
+    words: Annotated[
+        Optional[str], typer.Option(help="Show the neighbours of these: one,two.")
+    ] = None,
+) -> None:
+    """Show what a table holds: size, norms, coverage of a text, neighbours."""
+    from wasabi import msg, table
+
+    from ..vectors.look import coverage, describe, neighbours, open_vectors
+
+    vectors = open_vectors(path)
+    msg.divider(path)
+    print(table(list(describe(vectors).items())))
+    if text:
+        print(table(list(coverage(vectors, text).items())))
+    for word in words.split(",") if words else []:
+        found = neighbours(vectors, word, 5)
+        print(f"{word}: {', '.join(f'{w} {score:.2f}' for w, score in found)}")
+
+
+def similar(
+    path: Annotated[str, typer.Argument(help="Folder or package with vectors.")],
+    words: Annotated[List[str], typer.Argument(help="Words to start from.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="Neighbours of a word.")] = 10,
+) -> None:
+    """Show the words nearest to each word, by cosine."""
+    from wasabi import table
+
+    from ..vectors.look import neighbours, open_vectors
+
+    vectors = open_vectors(path)
+    for word in words:
+        print(f"\n{word}")
+        print(table([(w, f"{s:.4f}") for w, s in neighbours(vectors, word, n)]))
