@@ -190,6 +190,11 @@ def test_most_similar_says_how_many_there_are(folder):
 def test_changing_the_table_says_how_to_get_one_that_can(folder, change):
     nlp = load(folder)
     vectors = nlp.vocab.vectors
+    with pytest.raises(ValueError, match="read-only"):
+        vectors.data[0] = 0
+    in_memory = MappedVectors().from_bytes(vectors.to_bytes())
+    with pytest.raises(ValueError, match="read-only"):
+        in_memory.data[0] = 0
     actions = {
         "add": lambda: vectors.add("x", vector=numpy.ones(WIDTH)),
         "resize": lambda: vectors.resize((20, WIDTH)),
@@ -227,6 +232,7 @@ def test_unseen_words_get_the_mean_or_their_ngrams(tmp_path):
     assert_array_equal(backoff("cat")[0].vector, make_rows()[1])
     assert_array_equal(backoff("zzz")[0].vector, floret("zzz")[0].vector)
     assert backoff.vocab.vectors.get_batch([""]).sum() == 0
+    assert backoff.vocab.vectors["never heard of"].any()
 
 
 def test_an_impossible_policy_says_what_to_do(folder):
@@ -252,6 +258,9 @@ def test_floret_mode_is_that_of_spacy(tmp_path, dtype):
         assert_allclose(
             vectors.get_batch(keys), expected, atol=max(2e-5, TOLERANCE[dtype] * 3)
         )
+    # Words come as texts, too, that nobody has seen.
+    assert vectors.get_batch(["never heard of"]).any()
+    assert vectors["nor of this"].any()
     assert vectors.n_keys == theirs.n_keys == -1
     assert vectors.mode == theirs.mode
     assert "anything" in vectors

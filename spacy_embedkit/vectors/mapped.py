@@ -95,6 +95,7 @@ class MappedVectors(TableVectors):
         self._knows_all = table.ngrams is not None or (
             self.unseen != "zeros" and table.rows.size > 0
         )
+        self._has_ngrams = table.ngrams is not None or table.subwords is not None
         self._rows = table.rows
         self._subword_rows: Optional[AnyRows] = (
             table.subwords.rows if table.subwords else None
@@ -123,6 +124,11 @@ class MappedVectors(TableVectors):
 
         keys: N strings or their IDs.
         """
+        if not hasattr(keys, "dtype"):
+            keys = list(keys)
+            if self._has_ngrams:
+                # Their n-grams are cut out of the strings.
+                keys = [self.strings.add(k) if isinstance(k, str) else k for k in keys]
         ids = to_ids(keys)
         if self.table.ngrams is not None:
             return self._embed_ids(self.table.ngrams, self._rows, ids)

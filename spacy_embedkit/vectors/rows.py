@@ -28,8 +28,7 @@ class Rows:
     def __init__(self, arrays: Dict[str, NDArray]) -> None:
         self.arrays = arrays
         self.check()
-        # memmap objects are slow to pass around; the plain view keeps the map alive.
-        self.arrays = {name: _plain(array) for name, array in arrays.items()}
+        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
 
     @property
     def shape(self) -> Tuple[int, int]:
@@ -180,5 +179,8 @@ def _check(arrays: Dict[str, NDArray], name: str, dtype: str, ndim: int) -> None
         )
 
 
-def _plain(array: NDArray) -> NDArray:
-    return array.view(numpy.ndarray) if isinstance(array, numpy.memmap) else array
+def _read_only(array: NDArray) -> NDArray:
+    # A plain view: memmap objects are slow to pass around. It keeps the map alive.
+    view = array.view(numpy.ndarray)
+    view.flags.writeable = False
+    return view
