@@ -8,15 +8,31 @@ all. The encoder runs over every token, the output layer over the masked.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable, List, Optional, Tuple, cast
+from typing import Any, Callable, List, Literal, Optional, Tuple, cast
 
+import numpy
 from spacy.tokens import Doc
+from spacy.vectors import Vectors
 from spacy.vocab import Vocab
-from thinc.api import LayerNorm, Maxout, Model, MultiSoftmax, NumpyOps, Ops, chain
+from thinc.api import (
+    CosineDistance,
+    LayerNorm,
+    Linear,
+    Maxout,
+    Model,
+    MultiSoftmax,
+    NumpyOps,
+    Ops,
+    chain,
+    zero_init,
+)
+from thinc.backends import get_array_ops
 from thinc.types import Floats2d, Ints1d
 
 from . import ops as kernels
 from .checks import check_positive
+from .layers.static_vectors import check_vectors, look_up
+from .layers.types import vectors_attr
 from .masking import MASK_RATE, WordSample, mask_docs
 
 Objective = Callable[[Vocab, Model], Model]
@@ -71,6 +87,69 @@ def build_pretrain_characters_v1(
         return model
 
     return create_objective
+
+
+def build_pretrain_vectors_v1(
+    maxout_pieces: int, hidden_size: int, loss: Literal["cosine", "L2"]
+) -> Objective:
+    """Predict the static vectors of masked words, from a table of any kind.
+
+    The maths of spacy.PretrainVectors.v1: the same masking, output layer, weights and
+    gradient. It differs as PretrainCharacters.v1 does: the output layer runs on the
+    masked tokens only, the reported loss is the sum over them, and replacement words
+    are drawn from the text. A word without a row has what the table gives it as its
+    target; where that is zeros, the cosine loss leaves it out, as in stock.
+
+    maxout_pieces (int): Pieces of the hidden maxout layer, 1 or more; 2 or 3 are
+        usual.
+    hidden_size (int): Width of the hidden layer, 1 or more; 128 to 300 are usual.
+    loss (str): "cosine" for 1 minus the cosine, "L2" for the squared distance.
+    Shapes: docs of N tokens, M of them masked -> (M, width of the table).
+    Raises: ValueError if a number is below 1, or the vocab has no vectors.
+    Source: https://spacy.io/api/architectures#pretrain_vectors
+    """
+    name = "PretrainVectors.v1"
+    check_positive(name, "maxout_pieces", maxout_pieces)
+    check_positive(name, "hidden_size", hidden_size)
+
+    def create_objective(vocab: Vocab, tok2vec: Model) -> Model:
+        output_layer: Model[Floats2d, Floats2d] = chain(
+            Maxout(nO=hidden_size, nP=maxout_pieces),
+            LayerNorm(nI=hidden_size),
+            Linear(nO=check_vectors(vocab), nI=hidden_size, init_W=zero_init),
+        )
+        model = masked_language_model(tok2vec, output_layer)
+        model.attrs["loss"] = partial(vectors_loss, distance=loss)
+        return model
+
+    return create_objective
+
+
+def vectors_loss(
+    ops: Ops,
+    docs: List[Doc],
+    prediction: MaskedPrediction,
+    *,
+    distance: Literal["cosine", "L2"],
+) -> Tuple[float, Floats2d]:
+    """Distance of the vectors, over the masked tokens.
+
+    docs: The docs before masking.
+    Returns (loss, gradient): a sum; and (M, width), divided by the number of all
+        tokens, as in the stock objective.
+    """
+    vocab = docs[0].vocab
+    keys = numpy.concatenate([doc.to_array([vectors_attr(vocab)]) for doc in docs])
+    masked = get_array_ops(prediction.masked).to_numpy(prediction.masked)
+    target, missing = look_up(ops, vocab, keys.reshape(-1)[masked])
+    if isinstance(vocab.vectors, Vectors):
+        target[missing] = 0
+    if distance == "L2":
+        diff: Any = prediction.data - target
+        return float((diff**2).sum()), diff / float(prediction.n_tokens)
+    cosine = CosineDistance(normalize=False, ignore_zeros=True)
+    gradient, loss = cosine(prediction.data, target)
+    return float(loss), gradient / float(prediction.n_tokens)
 
 
 def characters_loss(

@@ -5,15 +5,26 @@ import pytest
 import spacy
 from numpy.testing import assert_allclose
 from spacy.ml.models import multi_task
-from spacy.ml.models.multi_task import create_pretrain_characters
+from spacy.ml.models.multi_task import (
+    create_pretrain_characters,
+    create_pretrain_vectors,
+)
 from spacy.tokens import Doc
 from spacy.training.pretrain import make_update
+from spacy.util import OOV_RANK
+from spacy.vectors import Vectors
 from spacy.vocab import Vocab
 from thinc.api import Adam, NumpyOps, fix_random_seed
 
 from spacy_embedkit import masking
 from spacy_embedkit.masking import WordSample, mask_docs
-from spacy_embedkit.pretraining import build_pretrain_characters_v1, one_hot
+from spacy_embedkit.pretraining import (
+    build_pretrain_characters_v1,
+    build_pretrain_vectors_v1,
+    one_hot,
+)
+
+from .vector_tables import make_folder
 
 
 def build_tok2vec():
@@ -38,13 +49,47 @@ def objective(docs, create):
 @pytest.fixture
 def docs():
     nlp = spacy.blank("en")
+    words = ["The", "cat", "on", "a", "b", "d", "東京"]
+    rows = numpy.random.default_rng(0).normal(size=(7, 6)).astype("f")
+    strings = nlp.vocab.strings
+    nlp.vocab.vectors = Vectors(strings=strings, data=rows, keys=words)
+    for lexeme in nlp.vocab:
+        # As spaCy does where it loads vectors.
+        lexeme.rank = nlp.vocab.vectors.key2row.get(lexeme.orth, OOV_RANK)
     texts = ["The cat sat on the mat.", "", "naïve café 東京 🙂", "a b c d e " * 20]
     return [nlp.make_doc(text) for text in texts]
 
 
-def test_gradient_equals_stock_for_the_same_mask(docs, monkeypatch):
-    stock = objective(docs, create_pretrain_characters(2, 12, 4))
-    ours = objective(docs, build_pretrain_characters_v1(2, 12, 4))
+OBJECTIVES = {
+    "characters": (
+        lambda: create_pretrain_characters(2, 12, 4),
+        lambda: build_pretrain_characters_v1(2, 12, 4),
+    ),
+    "cosine": (
+        lambda: create_pretrain_vectors(2, 12, "cosine"),
+        lambda: build_pretrain_vectors_v1(2, 12, "cosine"),
+    ),
+    "L2": (
+        lambda: create_pretrain_vectors(2, 12, "L2"),
+        lambda: build_pretrain_vectors_v1(2, 12, "L2"),
+    ),
+}
+
+
+def fill_zeros(model):
+    """Give weights that start as zeros random values, equal for equal models."""
+    random = numpy.random.default_rng(2)
+    for node in model.walk():
+        if node.name == "linear":
+            shape = node.get_param("W").shape
+            node.set_param("W", random.normal(size=shape).astype("f"))
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+def test_gradient_equals_stock_for_the_same_mask(docs, monkeypatch, name):
+    stock, ours = (objective(docs, create()) for create in OBJECTIVES[name])
+    for model in (stock, ours):
+        fill_zeros(model)
     fix_random_seed(1)
     masked, positions = mask_docs(docs, WordSample(), 0.3)
     is_kept = numpy.ones(sum(len(doc) for doc in docs), dtype=bool)
@@ -70,7 +115,10 @@ def test_gradient_equals_stock_for_the_same_mask(docs, monkeypatch):
 
 
 def _gradients(model):
-    return [node.get_grad(name) for node in model.walk() for name in node.grad_names]
+    # Stock nests the same nodes in another way: sorted by name and shape they agree.
+    found = [(name, node) for node in model.walk() for name in node.grad_names]
+    found.sort(key=lambda pair: (pair[0], pair[1].get_grad(pair[0]).shape))
+    return [node.get_grad(name) for name, node in found]
 
 
 def test_loss_is_the_squared_error_of_the_masked_bytes(docs):
@@ -88,6 +136,48 @@ def test_loss_is_the_squared_error_of_the_masked_bytes(docs):
     assert len(prediction.masked) > 0
     assert loss == pytest.approx(expected, rel=1e-4)
     assert gradient.shape == (len(prediction.masked), 512)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "L2"])
+def test_vectors_loss_is_the_sum_over_masked_words(docs, distance):
+    model = objective(docs, build_pretrain_vectors_v1(2, 12, distance))
+    fill_zeros(model)
+    prediction, _ = model.begin_update(docs)
+    loss, gradient = model.attrs["loss"](model.ops, docs, prediction)
+    tokens = [token for doc in docs for token in doc]
+    expected = 0.0
+    for row, i in zip(prediction.data, prediction.masked, strict=True):
+        target = tokens[i].vector
+        if distance == "L2":
+            expected += ((row - target) ** 2).sum()
+        elif target.any():
+            norms = numpy.linalg.norm(row) * numpy.linalg.norm(target)
+            expected += 1 - (row @ target) / norms
+    assert loss == pytest.approx(expected, rel=1e-4)
+    assert gradient.shape == (len(prediction.masked), 6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("unseen", ["zeros", "mean"])
+def test_vectors_are_learned_from_our_tables(tmp_path, dtype, unseen):
+    nlp = spacy.load(make_folder(tmp_path / "table", dtype=dtype, unseen=unseen))
+    docs = [nlp.make_doc("the cat sat on the mat zzz " * 5)]
+    model = objective(docs, build_pretrain_vectors_v1(2, 12, "L2"))
+    optimizer = Adam(0.01)
+    losses = []
+    for _ in range(60):
+        prediction, backprop = model.begin_update(docs)
+        loss, d_prediction = model.attrs["loss"](model.ops, docs, prediction)
+        backprop(d_prediction)
+        model.finish_update(optimizer)
+        losses.append(loss / max(1, len(prediction.masked)))
+    assert numpy.mean(losses[-10:]) < 0.8 * numpy.mean(losses[:5])
+
+
+def test_vectors_objective_needs_vectors():
+    doc = Doc(Vocab(), words=["a"])
+    with pytest.raises(ValueError, match="embedkit vectors convert"):
+        objective([doc], build_pretrain_vectors_v1(2, 8, "L2"))
 
 
 def test_one_hot_equals_identity_rows():

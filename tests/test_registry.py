@@ -41,6 +41,10 @@ CONFIGS = {
         window_size = 1
         maxout_pieces = 2
         depth = 2""",
+    "spacy-embedkit.PretrainVectors.v1": """
+        maxout_pieces = 2
+        hidden_size = 8
+        loss = "L2\"""",
     "spacy-embedkit.PretrainCharacters.v1": """
         maxout_pieces = 2
         hidden_size = 8

@@ -7,7 +7,7 @@ from spacy.ml.staticvectors import forward as stock_forward
 from spacy.tokens import Doc
 from spacy.vectors import Mode, Vectors
 from spacy.vocab import Vocab
-from thinc.api import Model
+from thinc.api import Model, Ops
 from thinc.initializers import glorot_uniform_init
 from thinc.types import Floats1d, Floats2d, Ints1d, Ragged
 
@@ -144,20 +144,27 @@ def find_vectors(model: Model, types: Types) -> Tuple[Floats2d, Ints1d]:
     Returns (V, missing): V (T, nM) float32, a copy; missing (M,), the types without
         a row, whose rows of V are undefined if the table is spaCy's.
     """
-    table = types.vocab.vectors
-    keys = types.column(vectors_attr(types.vocab))
     check_vectors(types.vocab, model.get_dim("nM"))
-    missing = model.ops.alloc1i(0)
+    return look_up(model.ops, types.vocab, types.column(vectors_attr(types.vocab)))
+
+
+def look_up(ops: Ops, vocab: Vocab, keys: Ints1d) -> Tuple[Floats2d, Ints1d]:
+    """Look keys up in the table of a vocab; returns (V, missing), see find_vectors.
+
+    keys: (T,) uint64, values of the attribute that the table is keyed by.
+    """
+    table = vocab.vectors
+    missing = ops.alloc1i(0)
     if isinstance(table, Vectors) and table.mode == Mode.default:
         rows = table.find(keys=keys)
-        missing = model.ops.xp.flatnonzero(rows < 0)
+        missing = ops.xp.flatnonzero(rows < 0)
         V = table.data[rows]
     else:
         V = table.get_batch(keys)
         if isinstance(table, MappedVectors) and table.mode == Mode.default:
             found: Any = table.find_rows(cast(Any, keys))
-            missing = model.ops.asarray1i(cast(Any, numpy.flatnonzero(found < 0)))
-    V = model.ops.as_contig(model.ops.asarray(V), dtype="f")
+            missing = ops.asarray1i(cast(Any, numpy.flatnonzero(found < 0)))
+    V = ops.as_contig(ops.asarray(V), dtype="f")
     return cast(Floats2d, V), missing
 
 
