@@ -300,6 +300,19 @@ def test_saving_loading_copying(stored, tmp_path):
         assert copy.meta["vectors"] == nlp.meta["vectors"]
 
 
+def test_saving_again_writes_nothing(folder, tmp_path):
+    nlp = load(folder)
+    nlp.to_disk(tmp_path / "saved")
+    rows = tmp_path / "saved" / "vocab" / "embedkit_vectors" / "rows.npy"
+    before = rows.stat()
+    nlp.to_disk(tmp_path / "saved")
+    load(tmp_path / "saved").to_disk(tmp_path / "saved")
+    assert (rows.stat().st_ino, rows.stat().st_mtime_ns) == (
+        before.st_ino,
+        before.st_mtime_ns,
+    )
+
+
 def test_a_pickle_holds_a_path_where_there_are_files(folder, tmp_path):
     nlp = load(folder)
     assert len(pickle.dumps(nlp.vocab.vectors)) < 500
