@@ -59,6 +59,12 @@ def test_pruning_gives_the_others_the_nearest_row(tmp_path):
     assert vectors.find(row=2) == vectors.strings["sat"]
 
 
+def test_forms_of_pruned_words_go_where_these_go(tmp_path):
+    vectors = load_vectors(make_folder(tmp_path / "out", prune=4, forms=True))
+    for word in WORDS[4:8]:
+        assert vectors.find(key=word.upper()) == vectors.find(key=word)
+
+
 def test_normalised_rows_have_length_one(tmp_path):
     rows = make_rows()
     rows[3] = 0

@@ -131,10 +131,11 @@ def _make_table(
     )
     keys, key_rows = source.keys or (collected.ids, numpy.arange(collected.n_rows))
     mean = (collected.total / collected.n_rows).astype("f")
-    if settings.prune is not None and settings.prune < collected.n_rows:
-        key_rows, mean = _prune(folder, settings.prune, key_rows)
+    # The forms of a word that is pruned go where it goes.
     if settings.forms and source.ngrams is None:
         keys, key_rows = _add_forms(folder, keys, key_rows)
+    if settings.prune is not None and settings.prune < collected.n_rows:
+        key_rows, mean = _prune(folder, settings.prune, key_rows)
     try:
         rows = map_array(folder / "rows.npy")
         encode_rows(rows, settings.dtype, folder)
@@ -143,11 +144,9 @@ def _make_table(
     subwords = None
     if source.subwords is not None:
         subwords = _make_subwords(source, folder, settings)
-    numpy.save(folder / "mean.npy", mean, allow_pickle=False)
+    _save(folder, {"mean": mean})
     if source.ngrams is None:
-        index = KeyRows.build(keys, key_rows, len(rows))
-        for name, array in index.arrays.items():
-            numpy.save(folder / f"{name}.npy", array, allow_pickle=False)
+        _save(folder, KeyRows.build(keys, key_rows, len(rows)).arrays)
     table = finish_table(
         folder,
         dtype=settings.dtype,
@@ -179,8 +178,7 @@ def _make_subwords(source: Source, folder: Path, settings: Settings) -> Table:
 
 def _prune(folder: Path, n_kept: int, key_rows: NDArray) -> Tuple[NDArray, NDArray]:
     """Keep the first rows, and give those of the others' keys the nearest of them."""
-    path = folder / "rows.npy"
-    rows = numpy.load(path, mmap_mode="r")
+    rows = map_array(folder / "rows.npy")
     kept = numpy.array(rows[:n_kept])
     nearest = numpy.arange(len(rows))
     step = 4096
@@ -190,10 +188,8 @@ def _prune(folder: Path, n_kept: int, key_rows: NDArray) -> Tuple[NDArray, NDArr
         block = rows[start : start + step]
         nearest[start : start + step] = nearest_rows(kept, block)
     del rows
-    numpy.save(path, kept, allow_pickle=False)
-    pruned = Words.build(_open_words(folder)[:n_kept])
-    for name, array in pruned.arrays.items():
-        numpy.save(folder / f"{name}.npy", array, allow_pickle=False)
+    words = Words.build(_open_words(folder)[:n_kept])
+    _save(folder, {"rows": kept, **words.arrays})
     return nearest[key_rows], kept.mean(axis=0, dtype="float64").astype("f")
 
 
@@ -217,6 +213,11 @@ def _forms(words: Words) -> Iterator[Tuple[int, str]]:
         word = words[row]
         for form in {word.capitalize(), word.upper()} - {word, ""}:
             yield row, form
+
+
+def _save(folder: Path, arrays: Dict[str, NDArray]) -> None:
+    for name, array in arrays.items():
+        numpy.save(folder / f"{name}.npy", array, allow_pickle=False)
 
 
 def _open_words(folder: Path) -> Words:
