@@ -13,6 +13,7 @@ import spacy
 from numpy.testing import assert_allclose, assert_array_equal
 
 from spacy_embedkit.files import InputError
+from spacy_embedkit.vectors import nearest
 from spacy_embedkit.vectors.convert import Settings, convert
 from spacy_embedkit.vectors.npy import NpyWriter
 from spacy_embedkit.vectors.quantise import learn_centroids, to_codes, to_int8
@@ -48,13 +49,15 @@ def test_truncating_keeps_the_first_rows(tmp_path):
     assert vectors.n_keys == 5
 
 
-def test_pruning_gives_the_others_the_nearest_row(tmp_path):
+@pytest.mark.parametrize("block", [1, 3, 1000])
+def test_pruning_gives_the_others_the_nearest_row(tmp_path, block, monkeypatch):
+    monkeypatch.setattr(nearest, "BLOCK", block)
     vectors = load_vectors(make_folder(tmp_path / "out", prune=4))
     rows = make_rows()
     unit = rows / numpy.linalg.norm(rows, axis=1, keepdims=True)
-    nearest = numpy.argmax(unit @ unit[:4].T, axis=1)
-    assert_array_equal(vectors.find(keys=WORDS), nearest)
-    assert_array_equal(vectors.get_batch(WORDS), rows[nearest])
+    expected = numpy.argmax(unit @ unit[:4].T, axis=1)
+    assert_array_equal(vectors.find(keys=WORDS), expected)
+    assert_array_equal(vectors.get_batch(WORDS), rows[expected])
     assert vectors.shape == (4, 12)
     assert vectors.find(row=2) == vectors.strings["sat"]
 

@@ -17,6 +17,7 @@ from spacy.vectors import Vectors
 from thinc.api import NumpyOps
 
 from spacy_embedkit.files import InputError
+from spacy_embedkit.vectors import nearest
 from spacy_embedkit.vectors.keys import KeyRows, Words
 from spacy_embedkit.vectors.mapped import MappedVectors
 from spacy_embedkit.vectors.ngram_vectors import embed_words
@@ -169,8 +170,10 @@ def test_vectors_and_similarity_of_words_docs_and_spans(stored):
     assert nlp("").vector.shape == (WIDTH,)
 
 
+@pytest.mark.parametrize("block", [2, 5, 1000])
 @pytest.mark.parametrize("n", [1, 3])
-def test_most_similar_is_exact(folder, n):
+def test_most_similar_is_exact(folder, n, block, monkeypatch):
+    monkeypatch.setattr(nearest, "BLOCK", block)
     nlp = load(folder)
     queries = make_rows(5, seed=3)
     expected = stock(nlp).most_similar(queries.copy(), n=n)
