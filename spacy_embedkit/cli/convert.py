@@ -139,7 +139,7 @@ def write_table(source: object, out_dir: Path, lang: str, **settings: object) ->
         print(f"note: {note}")
     rows, width = report.shape
     keys = "n-grams" if report.n_keys < 0 else f"{report.n_keys:,} words"
-    print(f"{out_dir}: {rows:,} x {width} for {keys}, from {report.format}")
+    print(f"{out_dir}: {rows:,} x {width} for {keys} ({report.format})")
 
 
 def language_of(lang: str) -> str:
