@@ -81,6 +81,7 @@ def test_forms_share_the_row_unless_they_have_one(tmp_path):
     vectors = load_vectors(make_folder(tmp_path / "out", source, forms=True))
     asked = ["cat", "Cat", "CAT", "Mat", "MAT", "mAT"]
     assert vectors.find(keys=asked).tolist() == [0, 1, 0, 2, 2, -1]
+    assert vectors.n_keys == 6
 
 
 @pytest.mark.parametrize("places", [[4], [4, 8], [5, 6]])
@@ -101,6 +102,18 @@ def test_a_word_that_comes_up_again(tmp_path, places):
     )
     assert_allclose(mean["cat"], rows[[1, *places]].mean(axis=0), atol=1e-6)
     assert_allclose(mean.table.mean, mean.data.mean(axis=0), atol=1e-6)
+
+
+def test_a_word_that_comes_up_again_at_once(tmp_path):
+    # Rows 5 to 8 come in one batch.
+    words = [*WORDS[:4], "zed", "zed", "zed", "yes", "no"]
+    source = make_source(words=words)
+    folder = make_folder(tmp_path / "out", source, duplicates="first")
+    vectors = load_vectors(folder)
+    kept = [0, 1, 2, 3, 4, 7, 8]
+    asked = [words[i] for i in kept]
+    assert_array_equal(vectors.get_batch(asked), make_rows()[kept])
+    assert (len(vectors), vectors.n_keys) == (7, 7)
 
 
 @pytest.mark.parametrize("bad", [numpy.nan, numpy.inf, -numpy.inf])
