@@ -226,6 +226,9 @@ def test_unseen_words_get_the_mean_or_their_ngrams(tmp_path):
     means = load(make_folder(tmp_path / "mean", unseen="mean"))
     assert_allclose(means("zzz")[0].vector, make_rows().mean(axis=0), atol=1e-6)
     assert means("zzz")[0].has_vector
+    table = means.vocab.vectors.table
+    assert MappedVectors(table=table, unseen="mean") == means.vocab.vectors
+    assert MappedVectors(table=table) != means.vocab.vectors
     assert_array_equal(means("cat")[0].vector, make_rows()[1])
 
     source = make_source()
