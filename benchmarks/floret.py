@@ -8,8 +8,7 @@ from spacy.strings import StringStore
 from spacy.tokens import Doc
 from spacy.vectors import Vectors
 
-from spacy_embedkit.layers.memory import TypeMemory
-from spacy_embedkit.vectors.mapped import MEMORY_WORDS, MappedVectors
+from spacy_embedkit.vectors.mapped import MappedVectors
 from spacy_embedkit.vectors.ngrams import Ngrams
 from spacy_embedkit.vectors.rows import Float32Rows
 from spacy_embedkit.vectors.table import Table
@@ -71,5 +70,6 @@ def look_up(get_batch: Callable, keys: list[numpy.ndarray]) -> None:
 def look_up_cold(vectors: MappedVectors, keys: list[numpy.ndarray]) -> None:
     """Get the vectors of each batch, with nothing remembered."""
     for part in keys:
-        vectors._memory = TypeMemory(MEMORY_WORDS)
+        # A table that is set anew has nothing remembered.
+        vectors.table = vectors.table
         vectors.get_batch(part)

@@ -92,7 +92,7 @@ def take_rows(
 def take_half(
     const uint16_t[:, ::1] table not None,  # in   (V, O), bits of float16, all finite
     const int[::1] rows not None,           # in   (N,), entries -1..V-1
-    uint32_t[:, ::1] out not None,          # out  (N, O), bits of float32
+    float[:, ::1] out not None,             # out  (N, O)
 ):
     """out[i] = table[rows[i]] as float32, or zeros for row -1.
 
@@ -101,9 +101,9 @@ def take_half(
     """
     cdef Py_ssize_t i, o, width = table.shape[1]
     cdef const uint16_t* row
-    cdef uint32_t* to
-    cdef float* numbers
-    cdef float scale = 5192296858534827628530496329220096.0
+    cdef float* to
+    cdef uint32_t bits
+    cdef float number, scale = 5192296858534827628530496329220096.0
     if width == 0:
         return
     with nogil:
@@ -114,13 +114,12 @@ def take_half(
                 continue
             row = &table[rows[i], 0]
             for o in range(width):
-                to[o] = (
+                bits = (
                     (<uint32_t>(row[o] & 0x7FFF) << 13)
                     | (<uint32_t>(row[o] & 0x8000) << 16)
                 )
-            numbers = <float*>to
-            for o in range(width):
-                numbers[o] *= scale
+                memcpy(&number, &bits, sizeof(bits))
+                to[o] = number * scale
 
 
 def take_int8(

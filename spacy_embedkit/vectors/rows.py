@@ -102,7 +102,7 @@ class Float16Rows(Rows):
 
     def _take(self, rows: NDArray, out: NDArray) -> None:
         bits = self.arrays["rows"].view("uint16")
-        _lookup.take_half(bits, rows, out.view("uint32"))
+        _lookup.take_half(bits, rows, out)
 
 
 class Int8Rows(Rows):
