@@ -13,8 +13,8 @@ from spacy.training.pretrain import make_update
 from thinc.api import Adam, Model, Optimizer, fix_random_seed
 
 from spacy_embedkit.architectures import build_multi_hash_embed_v1
-from spacy_embedkit.masking import MASK_RATE, WordSample, mask_docs
-from spacy_embedkit.pretraining import build_pretrain_characters_v1
+from spacy_embedkit.pretraining.masking import WordSample
+from spacy_embedkit.pretraining.objectives import build_pretrain_characters_v1
 
 from .embed import Build, efficiency_embed
 from .texts import batches, join_docs
@@ -33,7 +33,7 @@ def run(setting: Setting) -> list[Row]:
     n_docs = max(1, BATCH_WORDS * len(documents) // sum(map(len, documents)))
     parts = batches(documents, n_docs)[:4]
     n_words = sum(len(doc) for docs in parts for doc in docs)
-    masks = {id(docs[0]): mask_docs(docs, WordSample(), MASK_RATE) for docs in parts}
+    masks = {id(docs[0]): TokenMasking()(docs, sample_of(docs)) for docs in parts}
     stock = build(parts[0], create_pretrain_characters, MultiHashEmbed)
     objective = build(parts[0], build_pretrain_characters_v1, MultiHashEmbed)
     both = build(parts[0], build_pretrain_characters_v1, build_multi_hash_embed_v1)
@@ -62,6 +62,13 @@ def run(setting: Setting) -> list[Row]:
     return rows
 
 
+def sample_of(docs: list[Doc]) -> WordSample:
+    """Sample the words of docs."""
+    sample = WordSample()
+    sample.add([token.text for doc in docs for token in doc])
+    return sample
+
+
 def build(docs: list[Doc], create: Callable, embed: Build) -> tuple[Model, Optimizer]:
     """Build the efficiency network with an objective on top, and its optimizer."""
     fix_random_seed(0)
@@ -82,19 +89,19 @@ def epoch(model_and_optimizer: tuple[Model, Optimizer], parts: list[list[Doc]]) 
 def same_masks(masks: dict[int, Masked]) -> Iterator[None]:
     """Let both objectives take the given masks, by batch, in place of their own."""
 
-    def for_ours(docs: list[Doc], *args: object) -> Masked:
+    def for_ours(masking: object, docs: list[Doc], *args: object) -> Masked:
         return masks[id(docs[0])]
 
     def for_stock(
         docs: list[Doc], *args: object, **kwargs: object
     ) -> tuple[numpy.ndarray, list[Doc]]:
-        masked, chosen = for_ours(docs)
+        masked, chosen = for_ours(None, docs)
         is_kept = numpy.ones(sum(map(len, docs)), dtype=bool)
         is_kept[chosen] = False
         return is_kept, masked
 
     with (
         mock.patch("spacy.ml.models.multi_task._apply_mask", for_stock),
-        mock.patch("spacy_embedkit.pretraining.mask_docs", for_ours),
+        mock.patch.object(TokenMasking, "__call__", for_ours),
     ):
         yield

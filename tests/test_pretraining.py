@@ -16,12 +16,12 @@ from spacy.vectors import Vectors
 from spacy.vocab import Vocab
 from thinc.api import Adam, NumpyOps, fix_random_seed
 
-from spacy_embedkit import masking
-from spacy_embedkit.masking import WordSample, mask_docs
-from spacy_embedkit.pretraining import (
+from spacy_embedkit.pretraining import masking
+from spacy_embedkit.pretraining.losses import one_hot
+from spacy_embedkit.pretraining.masking import TokenMasking, WordSample
+from spacy_embedkit.pretraining.objectives import (
     build_pretrain_characters_v1,
     build_pretrain_vectors_v1,
-    one_hot,
 )
 
 from .vector_tables import make_folder
@@ -60,6 +60,12 @@ def docs():
     return [nlp.make_doc(text) for text in texts]
 
 
+def sample_of(docs):
+    sample = WordSample()
+    sample.add([token.text for doc in docs for token in doc])
+    return sample
+
+
 OBJECTIVES = {
     "characters": (
         lambda: create_pretrain_characters(2, 12, 4),
@@ -91,15 +97,13 @@ def test_gradient_equals_stock_for_the_same_mask(docs, monkeypatch, name):
     for model in (stock, ours):
         fill_zeros(model)
     fix_random_seed(1)
-    masked, positions = mask_docs(docs, WordSample(), 0.3)
+    masked, positions = TokenMasking(0.3)(docs, sample_of(docs))
     is_kept = numpy.ones(sum(len(doc) for doc in docs), dtype=bool)
     is_kept[positions] = False
     monkeypatch.setattr(
         multi_task, "_apply_mask", lambda *args, **kwargs: (is_kept, masked)
     )
-    monkeypatch.setattr(
-        "spacy_embedkit.pretraining.mask_docs", lambda *args: (masked, positions)
-    )
+    ours.attrs["masking"] = lambda *args: (masked, positions)
     gradients = []
     for model in (stock, ours):
         prediction, backprop = model.begin_update(docs)
@@ -124,18 +128,19 @@ def _gradients(model):
 def test_loss_is_the_squared_error_of_the_masked_bytes(docs):
     model = objective(docs, build_pretrain_characters_v1(2, 12, 2))
     prediction, _ = model.begin_update(docs)
-    loss, gradient = model.attrs["loss"](model.ops, docs, prediction)
+    loss, (gradient,) = model.attrs["loss"](model.ops, docs, prediction)
+    (prediction,) = prediction
     expected = 0.0
     tokens = [token for doc in docs for token in doc]
-    for row, i in zip(prediction.data, prediction.masked, strict=True):
+    for row, i in zip(prediction.data, prediction.positions, strict=True):
         doc = tokens[i].doc
         for k, byte in enumerate(doc.to_utf8_array(nr_char=2)[tokens[i].i]):
             target = numpy.zeros(256)
             target[byte] = 1
             expected += ((row.reshape(2, 256)[k] - target) ** 2).sum()
-    assert len(prediction.masked) > 0
+    assert len(prediction.positions) > 0
     assert loss == pytest.approx(expected, rel=1e-4)
-    assert gradient.shape == (len(prediction.masked), 512)
+    assert gradient.shape == (len(prediction.positions), 512)
 
 
 @pytest.mark.parametrize("distance", ["cosine", "L2"])
@@ -143,10 +148,11 @@ def test_vectors_loss_is_the_sum_over_masked_words(docs, distance):
     model = objective(docs, build_pretrain_vectors_v1(2, 12, distance))
     fill_zeros(model)
     prediction, _ = model.begin_update(docs)
-    loss, gradient = model.attrs["loss"](model.ops, docs, prediction)
+    loss, (gradient,) = model.attrs["loss"](model.ops, docs, prediction)
+    (prediction,) = prediction
     tokens = [token for doc in docs for token in doc]
     expected = 0.0
-    for row, i in zip(prediction.data, prediction.masked, strict=True):
+    for row, i in zip(prediction.data, prediction.positions, strict=True):
         target = tokens[i].vector
         if distance == "L2":
             expected += ((row - target) ** 2).sum()
@@ -154,7 +160,7 @@ def test_vectors_loss_is_the_sum_over_masked_words(docs, distance):
             norms = numpy.linalg.norm(row) * numpy.linalg.norm(target)
             expected += 1 - (row @ target) / norms
     assert loss == pytest.approx(expected, rel=1e-4)
-    assert gradient.shape == (len(prediction.masked), 6)
+    assert gradient.shape == (len(prediction.positions), 6)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
@@ -170,7 +176,7 @@ def test_vectors_are_learned_from_our_tables(tmp_path, dtype, unseen):
         loss, d_prediction = model.attrs["loss"](model.ops, docs, prediction)
         backprop(d_prediction)
         model.finish_update(optimizer)
-        losses.append(loss / max(1, len(prediction.masked)))
+        losses.append(loss / max(1, len(prediction[0].positions)))
     assert numpy.mean(losses[-10:]) < 0.8 * numpy.mean(losses[:5])
 
 
@@ -194,7 +200,7 @@ def test_updates_lower_the_loss(docs):
         loss, d_prediction = model.attrs["loss"](model.ops, docs, prediction)
         backprop(d_prediction)
         model.finish_update(optimizer)
-        losses.append(loss / max(1, len(prediction.masked)))
+        losses.append(loss / max(1, len(prediction[0].positions)))
     assert numpy.mean(losses[-10:]) < 0.8 * numpy.mean(losses[:5])
 
 
@@ -211,7 +217,7 @@ def test_empty_vocab_and_empty_docs_train(monkeypatch):
 
 def test_masked_docs_keep_shape_and_show_nothing_else(docs):
     fix_random_seed(0)
-    masked, positions = mask_docs(docs, WordSample(), 0.5)
+    masked, positions = TokenMasking(0.5)(docs, sample_of(docs))
     assert [len(doc) for doc in masked] == [len(doc) for doc in docs]
     assert [[t.whitespace_ for t in d] for d in masked] == [
         [t.whitespace_ for t in d] for d in docs
@@ -227,7 +233,7 @@ def test_mask_shares_are_those_of_the_paper():
     fix_random_seed(0)
     vocab = Vocab()
     docs = [Doc(vocab, words=[f"w{i}" for i in range(20_000)])]
-    masked, positions = mask_docs(docs, WordSample(), 0.15)
+    masked, positions = TokenMasking()(docs, sample_of(docs))
     words = [masked[0][int(i)].text for i in positions]
     kept = [
         word == docs[0][int(i)].text for word, i in zip(words, positions, strict=True)
@@ -240,7 +246,7 @@ def test_mask_shares_are_those_of_the_paper():
 @pytest.mark.parametrize(("rate", "expected"), [(0.0, 0), (1.0, 10)])
 def test_mask_rate_bounds(rate, expected):
     docs = [Doc(Vocab(), words=["a"] * 10)]
-    assert len(mask_docs(docs, WordSample(), rate)[1]) == expected
+    assert len(TokenMasking(rate)(docs, sample_of(docs))[1]) == expected
 
 
 def test_word_sample_follows_the_frequencies_of_the_text():

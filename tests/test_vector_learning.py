@@ -10,9 +10,10 @@ import pytest
 import spacy
 
 from spacy_embedkit.files import InputError
+from spacy_embedkit.raw_text.read import read_texts
+from spacy_embedkit.raw_text.tokens import iter_tokens, write_tokens
 from spacy_embedkit.vectors import learn as learning
 from spacy_embedkit.vectors.learn import learn
-from spacy_embedkit.vectors.raw_text import iter_tokens, read_texts, write_tokens
 
 TINY = {"lang": "pt", "width": 8, "buckets": 300, "min_count": 2, "epochs": 2}
 TEXTS = ["A maré é alta.", "Um barco"]
@@ -103,7 +104,7 @@ def test_unknown_language_is_named(name):
 def test_written_tokens_are_apart_by_single_spaces(write, tmp_path, monkeypatch):
     tokens = [["a", "New York", "x\0y"], [], ["b"]]
     monkeypatch.setattr(
-        "spacy_embedkit.vectors.raw_text.iter_tokens", lambda lang, texts: tokens
+        "spacy_embedkit.raw_text.tokens.iter_tokens", lambda lang, texts: tokens
     )
     assert write_tokens("en", [], tmp_path / "tokens") == 4
     assert (tmp_path / "tokens").read_bytes() == b"a New_York x_y\n\nb\n"

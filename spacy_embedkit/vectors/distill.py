@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..files import InputError
-from .encoder import Encoder, load_encoder, mean_rows
-from .raw_text import iter_tokens, read_texts
-from .settings import check_choice, check_range, import_extra
+from ..raw_text.read import read_texts
+from ..raw_text.tokens import iter_tokens
+from ..settings import check_choice, check_range, import_extra
+from ..transformer import Encoder, load_encoder, mean_rows
 from .source import Batch, Source
 
 BATCH_ROWS = 4096

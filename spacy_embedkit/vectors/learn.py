@@ -12,8 +12,8 @@ from typing import Any, Literal, Optional, Sequence
 from tqdm import tqdm
 
 from ..files import InputError
-from .raw_text import write_tokens
-from .settings import check_choice, check_range, import_extra
+from ..raw_text.tokens import write_tokens
+from ..settings import check_choice, check_range, import_extra
 
 BUCKETS = {"floret": 50_000, "fasttext": 200_000, "word2vec": 1}
 FASTTEXT_HEAD = struct.pack("<2i", 793712314, 12)

@@ -9,8 +9,9 @@ from spacy.strings import get_string_id
 from spacy.util import get_package_path, is_package
 
 from ..files import InputError
+from ..raw_text.read import read_texts
+from ..raw_text.tokens import iter_tokens
 from .mapped import MappedVectors
-from .raw_text import iter_tokens, read_texts
 from .stock import read_stock
 from .storage import FOLDER, HEADER, open_table
 from .table import Table

@@ -9,7 +9,7 @@ import numpy
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..files import InputError
+from .files import InputError
 from .settings import import_extra, one_line
 
 # Batches that are sorted together, so that texts of one batch are of one length.

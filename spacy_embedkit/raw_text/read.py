@@ -1,4 +1,4 @@
-"""Raw text in: streams texts out of files, and cuts them by a pipeline's tokenizer."""
+"""Streams texts out of files."""
 
 import gzip
 import json
@@ -7,15 +7,9 @@ import sys
 import zlib
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Iterable, Iterator, List, Sequence, cast
-
-import spacy
-from spacy.tokens import Doc
-from spacy.util import is_package
-from tqdm import tqdm
+from typing import Any, BinaryIO, Iterator, Sequence, cast
 
 from ..files import InputError, describe_os_error
-from .settings import one_line
 
 GZIP_MAGIC = b"\x1f\x8b"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -91,50 +85,3 @@ def _decode(line: bytes, where: str, is_json: bool) -> str:
             'write {"text": "..."}'
         )
     return SURROGATE.sub("\ufffd", value)
-
-
-def load_tokenizer(lang_or_pipeline: str) -> Callable[[str], Doc]:
-    """Return the tokenizer of a pipeline, or that of a language.
-
-    lang_or_pipeline: Folder or installed package of a pipeline, or a language code.
-    Raises: InputError, if it is neither, or its tokenizer can't be loaded.
-    """
-    is_pipeline = Path(lang_or_pipeline).is_dir() or is_package(lang_or_pipeline)
-    load = spacy.load if is_pipeline else spacy.blank
-    try:
-        return load(lang_or_pipeline).tokenizer
-    except (ImportError, ValueError, OSError) as err:
-        raise InputError(
-            f"{lang_or_pipeline}: no tokenizer ({one_line(err)}); name a "
-            'language code such as "en", or the folder or package of a pipeline'
-        ) from err
-
-
-def iter_tokens(lang_or_pipeline: str, texts: Iterable[str]) -> Iterator[List[str]]:
-    """Yield the tokens of each text by the pipeline's own tokenizer.
-
-    lang_or_pipeline: As in load_tokenizer.
-    Tokens of nothing but whitespace are left out; a text may have no tokens.
-    Raises: InputError as load_tokenizer does, before the first text is read.
-    """
-    tokenizer = load_tokenizer(lang_or_pipeline)
-    # Tokenizers that are plain functions have no pipe.
-    pipe = getattr(tokenizer, "pipe", lambda texts: map(tokenizer, texts))
-    return ([token.text for token in doc if not token.is_space] for doc in pipe(texts))
-
-
-def write_tokens(lang: str, paths: Sequence[str], target: Path) -> int:
-    """Write one text per line, tokens joined by a space; return the number of tokens.
-
-    lang: As in load_tokenizer. paths: As in read_texts.
-    target: File to write, UTF-8. Whitespace within a token becomes "_".
-    Raises: InputError as read_texts and load_tokenizer do.
-    """
-    total = 0
-    tokenized = iter_tokens(lang, read_texts(paths))
-    with target.open("w", encoding="utf-8", newline="\n") as file:
-        for tokens in tqdm(tokenized, "tokenizing", unit=" texts", disable=None):
-            words = [SEPARATOR.sub("_", token) for token in tokens]
-            file.write(" ".join(words) + "\n")
-            total += len(words)
-    return total

@@ -1,6 +1,7 @@
 """Masking of words for pretraining."""
 
-from typing import List, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Callable, List, Sequence, Tuple
 
 import numpy
 from numpy.typing import NDArray
@@ -46,23 +47,53 @@ class WordSample:
         return [self.words[i] for i in numpy.random.randint(len(self.words), size=n)]
 
 
-def mask_docs(
-    docs: Sequence[Doc], sample: WordSample, mask_rate: float
-) -> Tuple[List[Doc], NDArray]:
-    """Choose tokens to predict, and copy the docs with these tokens disguised.
+# Chooses tokens to predict, and copies the docs with these tokens disguised. Takes the
+# docs and a source of random words. Returns the copies, which have the words and spaces
+# of the docs and no other annotation, and (M,) int32, the chosen among all tokens,
+# ascending. A doc with no token chosen is copied too.
+Masking = Callable[[Sequence[Doc], WordSample], Tuple[List[Doc], NDArray]]
 
-    sample: Source of random words; the words of the docs are added to it first.
+
+@dataclass(frozen=True)
+class TokenMasking:
+    """Masks each token by itself.
+
     mask_rate: Chance of each token to be chosen, 0 to 1.
-    Returns (masked, positions): the copies, which have the words and spaces of the
-        docs and no other annotation; and (M,) int32, the chosen among all tokens,
-        ascending. A doc with no token chosen is copied too.
+    mask_share, random_share: Of the chosen, those that are shown as MASK, and those
+        that are shown as a random word; their sum is at most 1, the rest stay.
+    """
+
+    mask_rate: float = MASK_RATE
+    mask_share: float = MASK_SHARE
+    random_share: float = RANDOM_SHARE
+
+    def __call__(
+        self, docs: Sequence[Doc], sample: WordSample
+    ) -> Tuple[List[Doc], NDArray]:
+        """Choose tokens and disguise them."""
+        n_tokens = sum(map(len, docs))
+        chosen = numpy.flatnonzero(numpy.random.random(n_tokens) < self.mask_rate)
+        return disguise(docs, chosen, sample, self.mask_share, self.random_share)
+
+
+TOKEN_MASKING = TokenMasking()
+
+
+def disguise(
+    docs: Sequence[Doc],
+    chosen: NDArray,
+    sample: WordSample,
+    mask_share: float,
+    random_share: float,
+) -> Tuple[List[Doc], NDArray]:
+    """Copy the docs with the chosen tokens shown as MASK, a random word or as they are.
+
+    chosen: (M,) their places among all tokens, ascending.
     """
     words = [token.text for doc in docs for token in doc]
-    sample.add(words)
-    chosen = numpy.flatnonzero(numpy.random.random(len(words)) < mask_rate)
     roll = numpy.random.random(len(chosen))
-    is_random = (roll >= MASK_SHARE) & (roll < MASK_SHARE + RANDOM_SHARE)
-    for i in chosen[roll < MASK_SHARE]:
+    is_random = (roll >= mask_share) & (roll < mask_share + random_share)
+    for i in chosen[roll < mask_share]:
         words[i] = MASK
     if is_random.any():
         drawn = sample.draw(int(is_random.sum()))

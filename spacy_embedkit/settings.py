@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any, Sequence
 
-from ..files import InputError
+from .files import InputError
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:

@@ -1,0 +1,1 @@
+"""Pretraining of an embedding and encoding layer on raw text."""

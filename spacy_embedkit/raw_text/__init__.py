@@ -1,0 +1,1 @@
+"""Raw text in: out of files, cut into tokens, as the corpus of a pretraining."""
