@@ -13,7 +13,7 @@ from spacy.training.pretrain import make_update
 from thinc.api import Adam, Model, Optimizer, fix_random_seed
 
 from spacy_embedkit.architectures import build_multi_hash_embed_v1
-from spacy_embedkit.pretraining.masking import WordSample
+from spacy_embedkit.pretraining.masking import TokenMasking, WordSample
 from spacy_embedkit.pretraining.objectives import build_pretrain_characters_v1
 
 from .embed import Build, efficiency_embed
