@@ -1,16 +1,20 @@
-"""Registered callbacks, for the [nlp] block of a config."""
+"""Registered callbacks, for the [nlp], [initialize] and [training] blocks."""
 
 from functools import partial
-from typing import Callable, Type
+from typing import Any, Callable, Dict, Type
 
 from spacy.language import Language
 
 from .acceleration import accelerate
 from .backend import use_fast_ops
+from .checks import check_not_negative
 from .layers.types import CACHE_ROWS
+from .pretraining.loading.freezing import Freezer, find_layer
+from .pretraining.loading.initialize import watch_tok2vec
 
 BeforeCreation = Callable[[Type[Language]], Type[Language]]
 AfterPipelineCreation = Callable[[Language], Language]
+BeforeUpdate = Callable[[Language, Dict[str, Any]], None]
 
 
 def build_fast_ops_v1() -> BeforeCreation:
@@ -37,6 +41,55 @@ def build_accelerate_v1(
     fast_ops (bool): Let all components multiply by backend.EmbedkitOps.
     """
     return partial(_after_pipeline_creation, cache_rows, fast_ops)
+
+
+def build_check_tok2vec_v1() -> Callable[[Language], Language]:
+    """Say which layer pretrained weights do not fit, and which setting to change.
+
+    Goes into `[initialize.before_init]`, and looks at the file of `init_tok2vec`
+    there before spaCy loads it. Does nothing where that is null. It does not change
+    what is loaded. A file that spaCy loads without a word but that was made with
+    other attributes, or by a config whose [pretraining] block is empty here, is
+    refused too.
+
+    Raises: ConfigValidationError when the pipeline is initialized, with the first
+        layer that differs, both shapes, and the settings that the file was made with.
+    """
+    return _before_init
+
+
+def build_freeze_tok2vec_v1(
+    steps: int, component: str = "tok2vec", layer: str = ""
+) -> BeforeUpdate:
+    """Keep a pretrained layer as it is for the first updates, then train it too.
+
+    Goes into `[training.before_update]`. While it is frozen, the layer runs as in
+    prediction, without dropout, nothing is computed backwards through it, and its
+    weights stay as they are, bit by bit; the other components learn from what it
+    gives them. From then on all is as without the callback. Nothing of it is saved.
+
+    steps (int): Updates that the layer is frozen for, 0 or more; 0 freezes nothing.
+    component (str): Component that has the layer, as in [pretraining].
+    layer (str): Name of the layer in the model of the component, as in [pretraining];
+        "" is the whole model. It has to be a layer that takes docs.
+    Raises: ValueError if steps is below 0, and at the first update if there is no
+        such component or layer.
+    Source: Howard and Ruder 2018, arXiv:1801.06146, section 3.3, on gradual
+        unfreezing; this is its simplest form.
+    """
+    name = "freeze_tok2vec.v1"
+    check_not_negative(name, "steps", steps)
+    freezer = Freezer(partial(find_layer, name, component, layer), steps)
+
+    def before_update(nlp: Language, info: Dict[str, Any]) -> None:
+        freezer(nlp, info)
+
+    return before_update
+
+
+def _before_init(nlp: Language) -> Language:
+    watch_tok2vec(nlp)
+    return nlp
 
 
 def _after_pipeline_creation(

@@ -14,10 +14,9 @@ from spacy.training.pretrain import make_update
 from spacy.util import OOV_RANK
 from spacy.vectors import Vectors
 from spacy.vocab import Vocab
-from thinc.api import Adam, NumpyOps, fix_random_seed
+from thinc.api import Adam, fix_random_seed
 
 from spacy_embedkit.pretraining import masking
-from spacy_embedkit.pretraining.losses import one_hot
 from spacy_embedkit.pretraining.masking import TokenMasking, WordSample
 from spacy_embedkit.pretraining.objectives import (
     build_pretrain_characters_v1,
@@ -186,11 +185,6 @@ def test_vectors_objective_needs_vectors():
         objective([doc], build_pretrain_vectors_v1(2, 8, "L2"))
 
 
-def test_one_hot_equals_identity_rows():
-    classes = numpy.asarray([[0, 2], [255, 1]])
-    assert_allclose(one_hot(NumpyOps(), classes, 256), numpy.eye(256)[classes])
-
-
 def test_updates_lower_the_loss(docs):
     model = objective(docs, build_pretrain_characters_v1(2, 12, 4))
     optimizer = Adam(0.01)
@@ -213,62 +207,6 @@ def test_empty_vocab_and_empty_docs_train(monkeypatch):
     for batch in ([docs[0]], [Doc(vocab, words=["a"])]):
         monkeypatch.setattr(masking.numpy.random, "random", lambda n: numpy.ones(n))
         assert make_update(model, batch, Adam(0.01), model.attrs["loss"]) == 0.0
-
-
-def test_masked_docs_keep_shape_and_show_nothing_else(docs):
-    fix_random_seed(0)
-    masked, positions = TokenMasking(0.5)(docs, sample_of(docs))
-    assert [len(doc) for doc in masked] == [len(doc) for doc in docs]
-    assert [[t.whitespace_ for t in d] for d in masked] == [
-        [t.whitespace_ for t in d] for d in docs
-    ]
-    before = [token.text for doc in docs for token in doc]
-    after = [token.text for doc in masked for token in doc]
-    changed = {i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b}
-    assert changed
-    assert changed <= set(positions.tolist())
-
-
-def test_mask_shares_are_those_of_the_paper():
-    fix_random_seed(0)
-    vocab = Vocab()
-    docs = [Doc(vocab, words=[f"w{i}" for i in range(20_000)])]
-    masked, positions = TokenMasking()(docs, sample_of(docs))
-    words = [masked[0][int(i)].text for i in positions]
-    kept = [
-        word == docs[0][int(i)].text for word, i in zip(words, positions, strict=True)
-    ]
-    assert len(positions) / 20_000 == pytest.approx(0.15, abs=0.01)
-    assert words.count("[MASK]") / len(words) == pytest.approx(0.8, abs=0.03)
-    assert sum(kept) / len(words) == pytest.approx(0.1, abs=0.03)
-
-
-@pytest.mark.parametrize(("rate", "expected"), [(0.0, 0), (1.0, 10)])
-def test_mask_rate_bounds(rate, expected):
-    docs = [Doc(Vocab(), words=["a"] * 10)]
-    assert len(TokenMasking(rate)(docs, sample_of(docs))[1]) == expected
-
-
-def test_word_sample_follows_the_frequencies_of_the_text():
-    fix_random_seed(0)
-    sample = WordSample(size=2000)
-    for _ in range(50):
-        sample.add(["the"] * 300 + ["cat"] * 100)
-    assert len(sample.words) == 2000
-    assert sample.words.count("the") / 2000 == pytest.approx(0.75, abs=0.04)
-    drawn = sample.draw(2000)
-    assert drawn.count("cat") / 2000 == pytest.approx(0.25, abs=0.05)
-
-
-def test_word_sample_gives_late_words_an_equal_chance():
-    fix_random_seed(0)
-    sample = WordSample(size=500)
-    for i in range(20):
-        sample.add([f"{i}"] * 500)
-    counts = [sample.words.count(f"{i}") for i in range(20)]
-    # 500 draws over 20 batches: 25 each, standard deviation 5.
-    assert min(counts) > 5
-    assert max(counts) < 50
 
 
 @pytest.mark.parametrize("setting", ["maxout_pieces", "hidden_size", "n_characters"])

@@ -4,7 +4,11 @@ import re
 
 import spacy
 from spacy.training import Example
+from spacy.util import registry
 from thinc.api import use_ops
+
+from spacy_embedkit.pretraining.grid.plan import read_grid
+from spacy_embedkit.pretraining.run.config import read_settings
 
 from .test_registry import NAMES
 from .vector_tables import make_folder
@@ -18,7 +22,8 @@ def test_table_of_names_is_that_of_setup_cfg(root):
 
 def test_config_excerpt_trains(root):
     text = (root / "README.md").read_text(encoding="utf8")
-    excerpt, *callbacks, _ = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+    excerpt, *others = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+    callbacks = [other for other in others if "@callbacks" in other]
     assert len(callbacks) == 2
     head = '[nlp]\nlang = "en"\npipeline = ["tok2vec", "tagger"]\n\n[components]\n\n'
     tagger = """
@@ -46,7 +51,8 @@ width = 96
 
 def test_vectors_excerpt_finds_a_converted_table(root, tmp_path):
     text = (root / "README.md").read_text(encoding="utf8")
-    *_, excerpt = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+    excerpts = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+    (excerpt,) = (excerpt for excerpt in excerpts if "@vectors" in excerpt)
     folder = make_folder(tmp_path / "vectors")
     excerpt = excerpt.replace('"vectors/en"', f'"{folder}"')
     head = '[nlp]\nlang = "en"\npipeline = []\n\n[components]\n\n'
@@ -54,6 +60,27 @@ def test_vectors_excerpt_finds_a_converted_table(root, tmp_path):
     nlp = spacy.util.load_model_from_config(config, auto_fill=True)
     nlp.initialize()
     assert nlp("cat")[0].has_vector
+
+
+def test_pretraining_excerpts_are_valid(root):
+    text = (root / "README.md").read_text(encoding="utf8")
+    excerpts = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+    (excerpt,) = (excerpt for excerpt in excerpts if "[pretraining" in excerpt)
+    head = '[paths]\nraw_text = "raw.jsonl"\n[corpora]\n[pretraining]\n[embedkit]\n'
+    config = spacy.util.Config().from_str(head + excerpt)
+    resolved = registry.resolve(config)
+    assert callable(resolved["pretraining"]["objective"])
+    assert callable(resolved["corpora"]["pretrain"])
+    assert read_settings(config).patience == 10
+
+
+def test_grid_excerpt_is_valid(root, tmp_path):
+    text = (root / "README.md").read_text(encoding="utf8")
+    (excerpt,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    path = tmp_path / "grid.toml"
+    path.write_text(excerpt, encoding="utf8")
+    grid = read_grid(path)
+    assert [weights.name for weights in grid.weights] == ["none", "teacher"]
 
 
 def test_commands_stand_on_one_line(root):

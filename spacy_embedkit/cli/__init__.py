@@ -14,6 +14,8 @@ from ..files import InputError, describe_os_error
 from .convert import convert
 from .learn import distill, learn
 from .look import info, similar
+from .pretrain import pretrain
+from .pretrain_report import pretrain_report
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -50,4 +52,10 @@ vectors_cli = typer.Typer(
 for _command in (convert, learn, distill, info, similar):
     vectors_cli.command(_command.__name__)(one_line_errors(_command))
 embedkit_cli.add_typer(vectors_cli)
+# Overrides of settings are options that typer doesn't know.
+embedkit_cli.command(
+    "pretrain",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(one_line_errors(pretrain))
+embedkit_cli.command("pretrain-report")(one_line_errors(pretrain_report))
 app.add_typer(embedkit_cli)

@@ -3,6 +3,7 @@
 from typing import Any, List, Literal, Tuple
 
 import numpy
+from spacy.attrs import ORTH
 from spacy.tokens import Doc
 from spacy.vectors import Vectors
 from thinc.api import CosineDistance, Ops
@@ -50,14 +51,14 @@ def characters_loss(
     Returns (loss, gradient): a sum; and (M, 256 * n_characters), divided by the
         number of all tokens, as in the stock objective.
     """
-    bytes_ = ops.xp.vstack(
-        [ops.asarray(doc.to_utf8_array(nr_char=n_characters)) for doc in docs]
-    )
-    target = one_hot(ops, bytes_[prediction.positions], 256)
-    diff = prediction.data - target.reshape(prediction.data.shape)
-    return float((diff**2).sum()), diff / float(prediction.n_tokens)
-
-
-def one_hot(ops: Ops, classes: Any, n_classes: int) -> Any:
-    """Spread class numbers to rows of 0 and 1: (...) to (..., n_classes) float32."""
-    return (classes[..., None] == ops.xp.arange(n_classes)).astype("f")
+    positions = get_array_ops(prediction.positions).to_numpy(prediction.positions)
+    keys = numpy.concatenate([doc.to_array([ORTH]) for doc in docs])[positions]
+    # spaCy's own encoder, over a doc of the predicted words alone.
+    words = Doc(docs[0].vocab, words=keys.tolist())
+    bytes_: Any = words.to_utf8_array(nr_char=n_characters)
+    classes = ops.asarray(bytes_.reshape(-1))
+    diff: Any = prediction.data.reshape((-1, 256)).copy()
+    diff[ops.xp.arange(len(diff)), classes] -= 1.0
+    loss = float(ops.xp.vdot(diff, diff))
+    diff /= float(prediction.n_tokens)
+    return loss, diff.reshape(prediction.data.shape)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Literal, Optional, Sequence, Tuple, cast
 
 import numpy
+from spacy.attrs import ORTH
 from spacy.tokens import Doc
 from thinc.api import Model, NumpyOps, Ops
 from thinc.types import Floats2d, Ints1d
@@ -127,7 +128,8 @@ def forward(
     if masking is not None:
         words: WordSample = model.attrs["words"]
         if is_train or not words.n_seen:
-            words.add([token.text for doc in docs for token in doc])
+            for doc in docs:
+                words.add_keys(doc.to_array([ORTH]), doc.vocab.strings)
         shown, masked = masking(docs, words)
     positions = {"masked": masked, "all": numpy.arange(n_tokens, dtype="i")}
     chosen: List[Ints1d] = [

@@ -1,9 +1,8 @@
 """Distils static vectors for the words of a corpus from a transformer."""
 
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Iterator, List, Literal, Optional, Sequence, Tuple
+from typing import Any, List, Literal, Optional, Sequence, Tuple
 
 import numpy
 from numpy.typing import NDArray
@@ -12,8 +11,9 @@ from tqdm import tqdm
 from ..files import InputError
 from ..raw_text.read import read_texts
 from ..raw_text.tokens import iter_tokens
-from ..settings import check_choice, check_range, import_extra
-from ..transformer import Encoder, load_encoder, mean_rows
+from ..settings import check_choice, check_range
+from ..transformer import Encoder, load_encoder, torch_threads
+from .mean_rows import mean_rows
 from .source import Batch, Source
 
 BATCH_ROWS = 4096
@@ -97,7 +97,7 @@ def distill(transformer: str, paths: Sequence[str], **settings: Any) -> Source:
     chosen = Settings(**settings)
     if chosen.how == "contexts" and "-" in paths:
         raise InputError("contexts reads the text twice; save standard input to a file")
-    with _threads(chosen.threads):
+    with torch_threads(chosen.threads):
         encoder = load_encoder(transformer, chosen.layers, chosen.device)
         if chosen.remove_top >= encoder.width:
             raise InputError(
@@ -115,17 +115,6 @@ def distill(transformer: str, paths: Sequence[str], **settings: Any) -> Source:
     if lost := int((~seen).sum()):
         source.notes.append(f"{lost} words that the transformer can't read: left out")
     return source
-
-
-@contextmanager
-def _threads(n: int) -> Iterator[None]:
-    torch = import_extra("torch", "transformers")
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _count_words(paths: Sequence[str], settings: Settings) -> Tuple[List[str], NDArray]:

@@ -1,0 +1,1 @@
+"""Trainings with and without pretrained weights, by amount of annotation and seed."""

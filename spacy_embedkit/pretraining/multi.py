@@ -1,0 +1,115 @@
+"""Several objectives on one encoding."""
+
+from dataclasses import replace
+from math import isfinite
+from typing import Any, Dict, List, Mapping, Optional
+
+from spacy.vocab import Vocab
+from thinc.api import Model
+
+from .masked_model import Head, masked_language_model
+from .masking import TOKEN_MASKING, Masking
+from .objectives import Objective
+
+NAME = "PretrainMulti.v1"
+
+
+def build_pretrain_multi_v1(
+    objectives: Dict[str, Any],
+    weights: Optional[Dict[str, float]] = None,
+    masking: Optional[Masking] = TOKEN_MASKING,
+) -> Objective:
+    """Learn several objectives at once, with one mask and one pass of the tok2vec.
+
+    The heads are those of the objectives; their own masking is not used. A head that
+    predicts all tokens sees the masked text too, if there is a masking. The loss is
+    the weighted sum of theirs; each is reported apart, as "key.head", such as
+    "chars.characters".
+
+    objectives (Dict[str, Callable]): Objectives of this package, by names of your
+        choice; at least one. One of them at most may need a pass over the text before
+        pretraining, as PretrainTransformer.v1 does.
+    weights (Optional[Dict[str, float]]): What the loss and gradient of an objective
+        are multiplied by, above 0; 1 for those left out.
+    masking (callable): Chooses and disguises tokens; 15% of them, one by one, if left
+        out. None shows the text as it is, for objectives that predict all tokens.
+    Shapes: docs of N tokens -> one prediction a head.
+    Raises: ValueError on weights that are not allowed, and once the vocab is there, on
+        objectives that cannot be combined.
+    Source: Caruana 1997, doi:10.1023/A:1007379606734.
+    """
+    shares = _check_weights(objectives, weights or {})
+
+    def create_objective(vocab: Vocab, tok2vec: Model) -> Model:
+        models = {key: make(vocab, tok2vec) for key, make in objectives.items()}
+        heads: List[Head] = []
+        for key, model in models.items():
+            for head in _heads_of(key, model):
+                if masking is None and head.tokens == "masked":
+                    raise ValueError(
+                        f"{NAME}: masking is null, but objective {key!r} predicts "
+                        "masked words; give a masking, or leave the objective out"
+                    )
+                weight = head.weight * shares.get(key, 1.0)
+                heads.append(replace(head, name=f"{key}.{head.name}", weight=weight))
+        model = masked_language_model(tok2vec, heads, masking)
+        model.attrs.update(_preparation(models))
+        return model
+
+    return create_objective
+
+
+def _check_weights(
+    objectives: Mapping[str, Any], weights: Mapping[str, float]
+) -> Dict[str, float]:
+    if not objectives:
+        raise ValueError(
+            f"{NAME}: objectives is empty, but at least one is needed; add a block "
+            "[pretraining.objective.objectives.NAME]"
+        )
+    # Not by the annotation: where a config is filled, these are blocks still.
+    for key, objective in objectives.items():
+        if not callable(objective):
+            raise ValueError(
+                f"{NAME}: objective {key!r} is {objective!r}, but it has to be a block "
+                "with @architectures"
+            )
+    for key, weight in weights.items():
+        if key not in objectives:
+            raise ValueError(
+                f"{NAME}: weights has {key!r}, but the objectives are "
+                f"{', '.join(map(repr, objectives))}; use these names"
+            )
+        if not (isfinite(weight) and weight > 0):
+            raise ValueError(
+                f"{NAME}: the weight of {key!r} is {weight}, but it has to be above 0; "
+                "leave the objective out to do without it"
+            )
+    return dict(weights)
+
+
+def _heads_of(key: str, model: Model) -> List[Head]:
+    heads = model.attrs.get("heads")
+    if not heads:
+        raise ValueError(
+            f"{NAME}: objective {key!r} made a model {model.name!r} without heads, but "
+            "only objectives of spacy-embedkit share an encoding; use "
+            "spacy-embedkit.PretrainCharacters.v1 for spacy.PretrainCharacters.v1, and "
+            "so on"
+        )
+    return list(heads)
+
+
+def _preparation(models: Mapping[str, Model]) -> Dict[str, Any]:
+    """Return attrs for the one objective that has to see the text beforehand."""
+    found = {
+        key: model.attrs["prepare"]
+        for key, model in models.items()
+        if model.attrs.get("prepare") is not None
+    }
+    if len(found) > 1:
+        raise ValueError(
+            f"{NAME}: objectives {', '.join(map(repr, found))} each need a pass over "
+            "the text before pretraining, but one at most may; leave out all but one"
+        )
+    return {"prepare": next(iter(found.values()))} if found else {}

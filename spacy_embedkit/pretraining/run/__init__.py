@@ -1,0 +1,1 @@
+"""A run of pretraining: set up, trained, evaluated, kept and taken up again."""

@@ -1,0 +1,1 @@
+"""A transformer as a teacher: its token vectors, reduced and kept on disk."""

@@ -1,0 +1,193 @@
+"""Targets of tokens: a teacher's rows, reduced, and kept on disk."""
+
+from functools import cached_property
+from hashlib import blake2b, sha256
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
+
+import numpy
+from numpy.typing import NDArray
+from spacy.attrs import ORTH, SPACY
+from spacy.tokens import Doc
+from spacy.util import logger
+from tqdm import tqdm
+
+from ...files import InputError, describe_os_error
+from .reduction import Reduction, ReductionSettings, fit, load_reduction
+from .store import TargetStore
+from .teacher import Teacher
+
+REDUCTION = "reduction.npz"
+# Words that the teacher encodes in one go: sorted by length, then written. The first
+# of them are what the reduction is fitted to.
+GROUP_WORDS = 50_000
+
+
+class Targets:
+    """What is to be predicted about tokens, for docs in any order.
+
+    teacher: Gives rows. reduction: What is made of them.
+    cache_dir: Folder that keeps targets from one epoch or run to the next, in a folder
+        of its own for each teacher and setting. None: they are computed each time.
+    max_bytes: Of these files; what is beyond is computed each time.
+    Raises: InputError, if the settings do not fit the teacher.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        reduction: ReductionSettings,
+        cache_dir: Optional[Path] = None,
+        max_bytes: int = 1 << 40,
+    ) -> None:
+        self.teacher = teacher
+        self.settings = reduction
+        self.width = reduction.out_width(teacher.width)
+        if self.width > teacher.width:
+            raise InputError(
+                f"width is {self.width}, but {teacher.settings.transformer} is "
+                f"{teacher.width} wide; take that or less"
+            )
+        self._cache_dir = cache_dir
+        self._max_bytes = max_bytes
+        self._reduction: Optional[Reduction] = None
+
+    @cached_property
+    def store(self) -> Optional[TargetStore]:
+        """What is kept on disk."""
+        if self._cache_dir is None:
+            return None
+        settings = f"{self.teacher.identity} {self.settings}"
+        name = Path(self.teacher.settings.transformer).resolve().name
+        digest = sha256(settings.encode()).hexdigest()[:16]
+        folder = self._cache_dir / f"{name}-{digest}"
+        return TargetStore(folder, self.width, self._max_bytes)
+
+    @property
+    def reduction(self) -> Optional[Reduction]:
+        """The fitted reduction, if there is one yet."""
+        if self._reduction is None and self.store is not None:
+            path = self.store.folder / REDUCTION
+            if path.exists():
+                width = self.teacher.width
+                self._reduction = load_reduction(path, width, self.width)
+        return self._reduction
+
+    def prepare(self, docs: Iterable[Doc]) -> None:
+        """Fit the reduction to the first docs, and keep the targets of all on disk.
+
+        docs: The whole corpus; they are read up to where nothing is left to be done.
+        Interrupted and called again with the same docs, it goes on where it was, and
+        what it keeps is the same bit by bit, on one machine and number of threads.
+        Progress goes to standard error if that is a terminal.
+        """
+        if self.store is None and self.reduction is not None:
+            return
+        with tqdm(desc="teacher", unit=" words", unit_scale=True, disable=None) as bar:
+            for group in self._groups(docs):
+                self._compute(group, bar.update)
+                if self.store is None or self.store.is_full:
+                    return
+
+    def __call__(self, docs: List[Doc]) -> NDArray:
+        """Return the targets of all tokens, (N, width) float32, from disk if possible.
+
+        Rows of NaN for tokens that the teacher has nothing to say about. If there is no
+        reduction yet, these docs are what it is fitted to.
+        """
+        found: Dict[int, NDArray] = {}
+        missing: Dict[int, Doc] = {}
+        keys = numpy.asarray([hash_doc(doc) for doc in docs], dtype="uint64")
+        places = numpy.full(len(docs), -1)
+        if self.store is not None and self.reduction is not None:
+            places = self.store.find(keys)
+        for doc, key, place in zip(docs, keys.tolist(), places.tolist(), strict=True):
+            if key in found or not len(doc):
+                continue
+            rows = self.store.read(place) if self.store and place >= 0 else None
+            if rows is not None and len(rows) == len(doc):
+                found[key] = rows
+            else:
+                missing[key] = doc
+        found.update(self._compute(missing))
+        blocks = [found[key] for key in keys.tolist() if key in found]
+        empty = numpy.zeros((0, self.width), dtype="float16")
+        return numpy.concatenate([empty, *blocks]).astype("f")
+
+    def _groups(self, docs: Iterable[Doc]) -> Iterator[Dict[int, Doc]]:
+        """Yield docs by their hashes, those that have no targets yet.
+
+        One by one: what a group leaves on disk decides which docs the next one has, so
+        that groups are the same after an interruption.
+        """
+        group: Dict[int, Doc] = {}
+        n_words = 0
+        for doc in docs:
+            key = hash_doc(doc)
+            if not len(doc) or key in group or self._has(key):
+                continue
+            group[key] = doc
+            n_words += len(doc)
+            if n_words >= GROUP_WORDS:
+                yield group
+                group, n_words = {}, 0
+        if group:
+            yield group
+
+    def _has(self, key: int) -> bool:
+        if self.store is None or self.reduction is None:
+            return False
+        return bool(self.store.find(numpy.asarray([key], dtype="uint64"))[0] >= 0)
+
+    def _compute(
+        self, docs: Dict[int, Doc], advance: Callable[[int], Any] = lambda n: None
+    ) -> Dict[int, NDArray]:
+        """Run the teacher, and keep what it gives: (tokens, width) float16 by hash."""
+        if not docs:
+            return {}
+        rows = self.teacher(list(docs.values()), advance)
+        reduction = self.reduction or self._fit(numpy.concatenate(rows))
+        if reduction is None:
+            nothing = numpy.float16(numpy.nan)
+            return {
+                key: numpy.full((len(doc), self.width), nothing)
+                for key, doc in docs.items()
+            }
+        targets = [reduction(array) for array in rows]
+        if self.store is not None and not self.store.is_full:
+            self.store.add(numpy.asarray(list(docs), dtype="uint64"), targets)
+            self._tell_if_full(self.store)
+        return dict(zip(docs, targets, strict=True))
+
+    def _fit(self, rows: NDArray) -> Optional[Reduction]:
+        """Fit the reduction to rows, and settle on it; None if there are none."""
+        rows = rows[~numpy.isnan(rows[:, 0])]
+        if not len(rows):
+            return None
+        fitted = fit(rows, self.settings)
+        if self.store is None:
+            self._reduction = fitted
+        else:
+            try:
+                fitted.save(self.store.folder / REDUCTION)
+            except OSError as err:
+                raise InputError(
+                    f"targets: {describe_os_error(err, self.store.folder)}; check free "
+                    "space and permissions, or name another cache_dir"
+                ) from err
+        return self.reduction
+
+    def _tell_if_full(self, store: TargetStore) -> None:
+        if store.is_full:
+            logger.warning(
+                "%s: %.3g GB of targets are kept, and that is all that max_cache_gb "
+                "allows; others are computed each time",
+                store.folder,
+                self._max_bytes / 1e9,
+            )
+
+
+def hash_doc(doc: Doc) -> int:
+    """Return a hash of a doc's words and spaces, 64 bits."""
+    tokens = doc.to_array([ORTH, SPACY]).astype("<u8").tobytes()
+    return int.from_bytes(blake2b(tokens, digest_size=8).digest(), "little")
