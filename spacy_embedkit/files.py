@@ -1,7 +1,8 @@
 """Files in and out: errors in one line, outputs that are whole or not there."""
 
+import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator, Union
 
@@ -26,6 +27,26 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, *parts: bytes) -> None:
+    """Write a file that is all there, on the disk, or as it was before.
+
+    Raises: OSError if the system refuses.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        # What went wrong is what the user has to know, not what comes after it.
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
 
 
 def check_output(folder: Path, *, replaces: str) -> None:

@@ -28,7 +28,6 @@ def load_script(name: str) -> Any:
 
 
 common = load_script("common")
-report = load_script("report")
 train_runs = load_script("train_runs")
 
 
@@ -101,14 +100,6 @@ def test_full_disk_stops_in_one_line(tmp_path: Path) -> None:
     result = run_script("keep_whole.py", tmp_path / "out", *command, **limit)
     assert_one_line_error(result, "File too large")
     assert not list(tmp_path.iterdir())
-
-
-def test_report_takes_its_verdict_from_the_numbers() -> None:
-    row = report.Row("test", "bank", "tag_acc", [90.0, 91.0], [92.0, 93.0])
-    assert (row.verdict, row.difference, row.seeds_won) == ("better", 2.0, 2)
-    assert report.Row("", "", "", [92.0, 93.0], [90.0, 91.0]).verdict == "worse"
-    assert report.Row("", "", "", [90.0, 92.0], [91.0]).verdict == "within seed spread"
-    assert report.Row("", "", "", [90.0], [91.0]).verdict == "one seed each"
 
 
 def test_finished_run_is_known_again_until_an_input_changes(tmp_path: Path) -> None:
@@ -196,6 +187,8 @@ def test_smoke_workflow_from_start_to_package(tmp_path: Path) -> None:
         "report.md",
         "report.png",
     }
+    facts = srsly.read_json(tmp_path / "training/smoke/report/metrics.json")
+    assert len(facts["ingredients"]) == 3 * len(facts["comparison"])
     [_wheel] = (tmp_path / "packages/smoke").rglob("dist/*.whl")
     [meta] = (tmp_path / "packages/smoke").glob("*/meta.json")
     assert any("spacy-embedkit" in x for x in srsly.read_json(meta)["requirements"])

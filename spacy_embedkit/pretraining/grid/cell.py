@@ -16,8 +16,8 @@ from spacy.training.initialize import init_nlp
 from spacy.training.loop import train
 from spacy.util import load_config, resolve_dot_names
 
+from ...files import write_whole
 from ...settings import one_line
-from .config import write_whole
 
 # What a run writes while it is going on, in its folder.
 CONFIG, JOB, MODEL = "config.cfg", "job.json", "model-best"

@@ -11,9 +11,9 @@ from spacy.tokens import DocBin
 from spacy.util import load_config
 from thinc.api import Config
 
-from ...files import InputError
+from ...files import InputError, write_whole
 from ...settings import one_line
-from .config import content_hash, flatten, merge, nested, write_whole
+from .config import content_hash, flatten, merge, nested
 from .plan import ALL, Cell, Docs, Grid
 
 # Says which layer does not fit, where spaCy's own error does not.

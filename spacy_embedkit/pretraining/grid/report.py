@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from .config import write_whole
+from ...files import write_whole
 from .plan import Docs, Grid
 from .run import Outcome
 
@@ -189,7 +189,7 @@ def markdown(rows: Sequence[Row], lines: Sequence[str]) -> str:
 
 def write_report(grid: Grid, outcome: Outcome, out: Path) -> str:
     """Write report.md, report.html and report.json; return the first as text."""
-    from .html import html_page
+    from .html import report_page
 
     out.mkdir(parents=True, exist_ok=True)
     rows = make_rows(grid, outcome.results)
@@ -203,5 +203,5 @@ def write_report(grid: Grid, outcome: Outcome, out: Path) -> str:
     }
     write_whole(out / JSON, json.dumps(data, indent=1).encode())
     write_whole(out / MARKDOWN, text.encode())
-    write_whole(out / HTML, html_page(grid, rows, lines).encode())
+    write_whole(out / HTML, report_page(grid, rows, lines).encode())
     return text

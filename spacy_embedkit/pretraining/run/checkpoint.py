@@ -7,13 +7,12 @@ msgpack. Reading it runs no code.
 import hashlib
 import os
 import struct
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
 import srsly
 
-from ...files import InputError, describe_os_error
+from ...files import InputError, describe_os_error, write_whole
 
 NAME = "checkpoint.bin"
 PREVIOUS = "checkpoint.previous.bin"
@@ -25,21 +24,14 @@ HEADER = struct.Struct("<IQ32s")
 State = Dict[str, Any]
 
 
-def write_whole(path: Path, *parts: bytes) -> None:
-    """Write a file that is all there, on the disk, or as it was before.
+def write_or_stop(path: Path, *parts: bytes) -> None:
+    """Write a file of a run, whole.
 
     Raises: InputError if the system refuses.
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_whole(path, *parts)
     except OSError as err:
-        _remove_quietly(partial)
         raise InputError(
             f"could not write {path} ({describe_os_error(err)}); the last checkpoint "
             "is whole: make room or give permission, then --resume"
@@ -64,7 +56,7 @@ class Checkpoints:
         digest = hashlib.blake2b(body, digest_size=32).digest()
         header = MAGIC + HEADER.pack(VERSION, len(body), digest)
         fresh = self._last.with_name(f".{NAME}.fresh")
-        write_whole(fresh, header, body)
+        write_or_stop(fresh, header, body)
         try:
             # A damaged one must not take the place of a good one.
             if self._is_good and self._last.exists():
@@ -127,9 +119,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _remove_quietly(path: Path) -> None:
-    # What went wrong before is what the user has to know.
-    with suppress(OSError):
-        path.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import srsly
 
 from ...files import InputError
 from . import checkpoint
-from .checkpoint import write_whole
+from .checkpoint import write_or_stop
 
 BEST, LAST = "model-best.bin", "model-last.bin"
 LOG, CONFIG, PICTURE, PAGE = "log.jsonl", "config.cfg", "loss.svg", "report.html"
@@ -57,7 +57,7 @@ class Outputs:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file, whole."""
-        write_whole(self.folder / name, data)
+        write_or_stop(self.folder / name, data)
 
     def write_best(self, weights: bytes | None) -> None:
         """Write model-best.bin, or see to it that there is none."""

@@ -1,10 +1,10 @@
 """A picture of the losses, and one page about a run that needs no other file."""
 
-import io
 from html import escape
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 
 from ...settings import import_extra
+from ..html import html_page, html_row, svg_element
 from .log import short
 from .outputs import BEST, CONFIG, LAST
 
@@ -19,15 +19,6 @@ ENDS = {
     "time": "Ended because the time was up; --resume with more minutes goes on.",
     "signal": "Was stopped; --resume goes on.",
 }
-STYLE = """
-body { font: 15px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em }
-table { border-collapse: collapse; margin: 1em 0 }
-td, th { padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd }
-td:first-child, th:first-child { text-align: left }
-tr.best { font-weight: bold }
-pre { background: #f4f4f4; padding: .8em; overflow-x: auto }
-svg { max-width: 100%; height: auto }
-"""
 
 
 def picture(rows: Sequence[Row]) -> str:
@@ -52,10 +43,7 @@ def picture(rows: Sequence[Row]) -> str:
     axes.set_ylabel("loss per token")
     if rows:
         axes.legend()
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+    return svg_element(figure)
 
 
 def report(run: "Run", reason: str, svg: Optional[str]) -> str:
@@ -85,7 +73,6 @@ def report(run: "Run", reason: str, svg: Optional[str]) -> str:
         f"--initialize.init_tok2vec {run.outputs.folder / name}"
     )
     parts = [
-        "<h1>Pretraining</h1>",
         _pairs(facts),
         svg or "",
         "<h2>Use it</h2>",
@@ -97,19 +84,14 @@ def report(run: "Run", reason: str, svg: Optional[str]) -> str:
         _pairs(run.parts.settings.model_dump()),
         f"<pre>{escape(run.parts.config.to_str())}</pre>",
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>Pretraining</title><style>{STYLE}</style></head>\n<body>"
-        + "\n".join(parts)
-        + "</body></html>\n"
-    )
+    return html_page("Pretraining", parts)
 
 
 def _evaluations(rows: Sequence[Row]) -> str:
     columns = [(kind, name) for kind in KINDS for name in _heads(rows, kind)]
     header = ["words", "epoch", "minutes", "words/s", "learn rate"]
     header += [f"{name}, {_said(kind)}" for kind, name in columns]
-    lines = [_line("th", header)]
+    lines = [html_row("th", header)]
     best = max((i for i, row in enumerate(rows) if row["is_best"]), default=None)
     for i, row in enumerate(rows):
         cells = [
@@ -120,18 +102,13 @@ def _evaluations(rows: Sequence[Row]) -> str:
             short(row["learn_rate"]),
             *(short(row[kind].get(name)) for kind, name in columns),
         ]
-        lines.append(_line("td", cells, "best" if i == best else ""))
+        lines.append(html_row("td", cells, "best" if i == best else ""))
     return f"<table>{''.join(lines)}</table>"
 
 
 def _pairs(values: Mapping[str, object]) -> str:
-    lines = [_line("td", [name, str(value)]) for name, value in values.items()]
+    lines = [html_row("td", [name, str(value)]) for name, value in values.items()]
     return f"<table>{''.join(lines)}</table>"
-
-
-def _line(tag: str, cells: Iterable[str], name: str = "") -> str:
-    row = "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells)
-    return f'<tr class="{name}">{row}</tr>'
 
 
 def _heads(rows: Sequence[Row], kind: str) -> List[str]:
