@@ -1,23 +1,26 @@
 """Compares the recipes: metrics.json, report.md, report.png and a table here."""
 
 import json
-import statistics
+import shlex
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from common import EXTRA, ProjectError, parser_for, run_main, whole_output
 from plot import draw
+from tables import (
+    TITLES,
+    Row,
+    as_markdown,
+    as_text,
+    cost_table,
+    ingredient_table,
+    make_rows,
+    metric_table,
+)
 
-TITLES = {
-    "tag_acc": "tags",
-    "pos_acc": "parts of speech",
-    "morph_acc": "morphology",
-    "sents_f": "sentences F",
-    "dep_uas": "UAS",
-    "dep_las": "LAS",
-}
 WORDS = {
     "better": "is better in every seed than any seed of",
     "worse": "is worse in every seed than any seed of",
@@ -26,102 +29,66 @@ WORDS = {
 }
 
 
-@dataclass
-class Row:
-    """One metric on one file: the values of both recipes, seed by seed."""
+@dataclass(frozen=True)
+class Ingredient:
+    """Something that one recipe has and another, else the same, has not."""
 
-    split: str
-    treebank: str
-    metric: str
-    base: list[float]
-    new: list[float]
-
-    @property
-    def difference(self) -> float:
-        """Mean of the new recipe minus mean of the base."""
-        return statistics.mean(self.new) - statistics.mean(self.base)
-
-    @property
-    def seeds_won(self) -> int:
-        """Seeds with which the new recipe beats the base trained with the same."""
-        return sum(new > base for base, new in zip(self.base, self.new, strict=False))
-
-    @property
-    def verdict(self) -> str:
-        """Which is better, if its worst seed beats the other's best one."""
-        if len(self.new + self.base) < 3:
-            return "one seed each"
-        if min(self.new) > max(self.base):
-            return "better"
-        return "worse" if max(self.new) < min(self.base) else "within seed spread"
+    name: str
+    new: str
+    base: str
 
 
-def make_rows(runs: list[dict[str, Any]], base: str, new: str) -> list[Row]:
-    """Line up the scores of the runs by file and metric, seeds in order."""
-    runs = sorted(runs, key=lambda run: int(run["seed"]))
-    rows = []
-    for split, treebanks in runs[0]["scores"].items():
-        for treebank, metrics in treebanks.items():
-            for metric in metrics:
-                values: dict[str, list[float]] = {base: [], new: []}
-                for run in runs:
-                    value = run["scores"][split][treebank][metric]
-                    values[run["recipe"]].append(value)
-                rows.append(Row(split, treebank, metric, values[base], values[new]))
-    return rows
-
-
-def spread(values: list[float]) -> str:
-    """Write a mean and, behind it, each seed's value."""
-    seeds = " ".join(f"{value:.2f}" for value in values)
-    return f"{statistics.mean(values):.2f} ({seeds})"
-
-
-def metric_table(rows: list[Row], split: str, base: str, new: str) -> list[list[str]]:
-    """Make the table of one split, with a heading row."""
-    table = [["treebank", "metric", base, new, "difference", "seeds won", f"{new} is"]]
-    for row in rows:
-        if row.split == split:
-            cells = [row.treebank, TITLES[row.metric], spread(row.base)]
-            won = f"{row.seeds_won} of {len(row.new)}"
-            cells += [spread(row.new), f"{row.difference:+.2f}", won, row.verdict]
-            table.append(cells)
-    return table
-
-
-def cost_table(data: dict[str, Any], names: list[str]) -> list[list[str]]:
-    """Make the table of words per second and of training seconds."""
-    table = [["recipe", "words/s, median", "lowest to highest", "training seconds"]]
-    for name in names:
-        speed = data["speed"][name]
-        runs = [run for run in data["runs"] if run["recipe"] == name]
-        table.append(
-            [
-                name,
-                f"{speed['median']:.0f}",
-                f"{speed['lowest']:.0f} to {speed['highest']:.0f}",
-                " ".join(f"{run['seconds']:.0f}" for run in runs),
-            ]
+def read_ingredient(text: str) -> Ingredient:
+    """Read an --ingredient option."""
+    words = shlex.split(text)
+    if len(words) != 3:
+        raise ProjectError(
+            f"--ingredient {text!r}: {len(words)} words, but 3 are needed; "
+            "give NAME WITH WITHOUT, a name and two recipes"
         )
-    return table
+    return Ingredient(*words)
+
+
+def order_recipes(
+    runs: list[dict[str, Any]], base: str, new: str, ingredients: Sequence[Ingredient]
+) -> list[str]:
+    """List the recipes from base to new; refuse one that has no run."""
+    steps = [name for item in ingredients for name in (item.base, item.new)]
+    known = dict.fromkeys(run["recipe"] for run in runs)
+    for name in (base, new, *steps):
+        if name not in known:
+            raise ProjectError(
+                f"recipe {name!r} has no run, only {', '.join(known)} have; "
+                "name one of them, or run the train and evaluate steps"
+            )
+    order = dict.fromkeys([base, *steps, *known])
+    return [name for name in order if name != new] + [new]
+
+
+def say_verdicts(rows: list[Row], base: str, new: str) -> list[str]:
+    """Say of each verdict on test which scores have it, from the numbers alone."""
+    said = []
+    for verdict, words in WORDS.items():
+        found = [
+            f"{row.treebank} {TITLES[row.metric]} {row.difference:+.2f}"
+            for row in rows
+            if row.split == "test" and row.verdict == verdict
+        ]
+        if found:
+            said.append(f"{new} {words} {base}: {', '.join(found)}")
+    return said
 
 
 def conclude(rows: list[Row], data: dict[str, Any], base: str, new: str) -> list[str]:
-    """Say in sentences what the test scores show, from the numbers alone."""
-    test = [row for row in rows if row.split == "test"]
-    lines = []
-    for verdict in WORDS:
-        found = [
-            f"{row.treebank} {TITLES[row.metric]} {row.difference:+.2f}"
-            for row in test
-            if row.verdict == verdict
-        ]
-        if found:
-            said = f"{new} {WORDS[verdict]} {base}: {', '.join(found)}"
-            lines.append(f"On test, {said} (difference of the means in points).")
+    """Say in sentences what the test scores and the speeds show."""
+    lines = [
+        f"On test, {said} (difference of the means in points)."
+        for said in say_verdicts(rows, base, new)
+    ]
     speeds = data["speed"]
     ratio = speeds[new]["median"] / speeds[base]["median"]
     lines.append(f"{new} handles {ratio:.2f} times the words per second of {base}.")
+    test = [row for row in rows if row.split == "test"]
     with_heads = {row.treebank for row in test if row.metric == "dep_las"}
     without = sorted({row.treebank for row in test} - with_heads)
     if without:
@@ -133,53 +100,61 @@ def conclude(rows: list[Row], data: dict[str, Any], base: str, new: str) -> list
     return lines
 
 
-def as_markdown(table: list[list[str]]) -> str:
-    """Write a table in Markdown."""
-    lines = [f"| {' | '.join(row)} |" for row in table]
-    return "\n".join([lines[0], "|---" * len(table[0]) + "|", *lines[1:]])
-
-
-def as_text(table: list[list[str]]) -> str:
-    """Write a table for the terminal, columns aligned."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in table
-    )
-
-
 def write_report(data: dict[str, Any], curves: dict[str, Any], args: Namespace) -> str:
     """Write the report's files and return it as text."""
     base, new = args.base, args.new
+    ingredients = [read_ingredient(text) for text in args.ingredient]
+    names = order_recipes(data["runs"], base, new, ingredients)
     rows = make_rows(data["runs"], base, new)
+    brought = {x.name: make_rows(data["runs"], x.base, x.new) for x in ingredients}
+    lines = conclude(rows, data, base, new)
+    for item in ingredients:
+        said = "; ".join(say_verdicts(brought[item.name], item.base, item.new))
+        lines.append(f"What {item.name} brought, on test: {said}.")
     tables = {
         "Test": metric_table(rows, "test", base, new),
+        "What each ingredient brought": ingredient_table(brought),
         "Dev (chooses the checkpoint)": metric_table(rows, "dev", base, new),
-        "Cost": cost_table(data, [base, new]),
+        "Cost": cost_table(data, names),
     }
-    lines = conclude(rows, data, base, new)
-    seeds = len(rows[0].base)
-    note = (
-        f"Percent; mean of {seeds} seeds, in brackets each seed. Equal steps for all."
-    )
+    if not ingredients:
+        del tables["What each ingredient brought"]
+    found = [
+        {"ingredient": item.name, "with": item.new, "without": item.base}
+        | as_facts(row)
+        for item in ingredients
+        for row in brought[item.name]
+    ]
+    results = {"comparison": [as_facts(row) for row in rows], "ingredients": found}
+    with whole_output(args.folder / "report") as target:
+        target.mkdir()
+        draw(data, curves, names, args.metric, target / "report.png")
+        text = as_page(tables, lines, args, len(rows[0].base))
+        (target / "report.md").write_text(text, encoding="utf-8")
+        text = json.dumps(data | results | {"conclusion": lines}, indent=1)
+        (target / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    shown = [f"{name}\n{as_text(table)}" for name, table in tables.items()]
+    return "\n\n".join([*shown, *lines])
+
+
+def as_facts(row: Row) -> dict[str, Any]:
+    """Turn a row into what metrics.json holds of it."""
+    return asdict(row) | {"difference": row.difference, "verdict": row.verdict}
+
+
+def as_page(
+    tables: dict[str, list[list[str]]], lines: list[str], args: Namespace, seeds: int
+) -> str:
+    """Write the report in Markdown: conclusions, picture, tables, data."""
     parts = [
-        f"# {args.folder.name}: {base} and {new}",
+        f"# {args.folder.name}: {args.base} and {args.new}",
         "\n\n".join(lines),
-        note,
+        f"Percent; mean of {seeds} seeds, in brackets each seed. Equal steps for all.",
         "![scores](report.png)",
     ]
     parts += [f"## {name}\n\n{as_markdown(table)}" for name, table in tables.items()]
     summary = (args.corpus / "summary.txt").read_text(encoding="utf-8")
-    parts += [f"## Data\n\n```\n{summary}```"]
-    with whole_output(args.folder / "report") as target:
-        target.mkdir()
-        draw(data, curves, args.metric, target / "report.png")
-        (target / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-        metrics = [asdict(row) | {"difference": row.difference} for row in rows]
-        text = json.dumps(data | {"comparison": metrics, "conclusion": lines}, indent=1)
-        (target / "metrics.json").write_text(text + "\n", encoding="utf-8")
-    shown = [f"{name}\n{as_text(table)}" for name, table in tables.items()]
-    return "\n\n".join([*shown, *lines])
+    return "\n\n".join([*parts, f"## Data\n\n```\n{summary}```"]) + "\n"
 
 
 def read_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -199,6 +174,12 @@ def parse_args() -> Namespace:
     add("corpus", type=Path, help="folder of summary.txt")
     add("--base", default="stock", help="recipe to compare with")
     add("--new", default="ours", help="recipe to judge")
+    add(
+        "--ingredient",
+        action="append",
+        default=[],
+        help="NAME WITH WITHOUT: what the recipe WITH it scores above WITHOUT",
+    )
     add("--metric", default="tag_acc", help="metric of the left plot")
     return parser.parse_args()
 

@@ -68,14 +68,22 @@ def hash_inputs(arguments: list[str]) -> dict[str, str]:
     return result
 
 
+def check_names(names: list[str]) -> None:
+    """Refuse two recipes of one name: their runs would share folders."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ProjectError(f"--recipe {name!r} is given twice; name each anew")
+
+
 def plan_runs(args: Namespace) -> list[Run]:
     """List the runs, recipes side by side, so that both meet the same load."""
     common = [*args.common, "--training.max_steps", str(args.steps)]
     common += ["--training.eval_frequency", str(args.eval_every)]
+    recipes = [shlex.split(recipe) for recipe in args.recipe]
+    check_names([name for name, *_ in recipes])
     runs = []
     for seed in range(args.seeds):
-        for recipe in args.recipe:
-            name, *own = shlex.split(recipe)
+        for name, *own in recipes:
             arguments = [*own, *common, "--system.seed", str(seed)]
             folder = args.out / "runs"
             runs.append(Run(f"{name}-{seed}", name, seed, arguments, folder))
