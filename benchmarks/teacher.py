@@ -2,21 +2,22 @@
 
 import json
 import logging
-from collections.abc import Callable
 from functools import partial
 
 import spacy
 import typer
+from spacy.pipeline import Pipe
 from spacy.tokens import Doc
 
 from spacy_embedkit.pretraining.teacher.teacher import Teacher, TeacherSettings
 from spacy_embedkit.settings import import_extra
 
-from .texts import batches, join_docs
+from .texts import join_docs
 from .timing import Row, Setting, compare
 from .wordsim import DATA, package_folder
 
-# spaCy's strided spans, and docs at once, as in its configs for transformers.
+# spaCy's strided spans, and docs at once, as in its configs for transformers. Among
+# these its pipe puts docs of like length together.
 WINDOW, STRIDE = 128, 96
 STOCK_BATCH = 128
 # What a pair is about, so that fifteen of them take minutes.
@@ -100,8 +101,8 @@ def first_words(docs: list[Doc]) -> list[Doc]:
     return some
 
 
-def load_stock(transformer: str) -> Callable[[list[Doc]], object]:
-    """Load the pipe of spacy-transformers; return what it predicts with."""
+def load_stock(transformer: str) -> Pipe:
+    """Load the component of spacy-transformers."""
     spans = {"@span_getters": "spacy-transformers.strided_spans.v1"}
     model = {
         "@architectures": "spacy-transformers.TransformerModel.v3",
@@ -111,12 +112,10 @@ def load_stock(transformer: str) -> Callable[[list[Doc]], object]:
     nlp = spacy.blank("en")
     pipe = nlp.add_pipe("transformer", config={"model": model})
     nlp.initialize()
-    return pipe.predict  # type: ignore[attr-defined]
+    return pipe  # type: ignore[return-value]
 
 
-def predict(
-    stock: Callable[[list[Doc]], object], docs: list[Doc], batch_size: int
-) -> None:
-    """Run stock batch by batch, as nlp.pipe does."""
-    for batch in batches(docs, batch_size):
-        stock(batch)
+def predict(stock: Pipe, docs: list[Doc], batch_size: int) -> None:
+    """Run stock as nlp.pipe does, and free what it leaves on the docs."""
+    for doc in stock.pipe(docs, batch_size=batch_size):
+        doc._.trf_data = None

@@ -5,7 +5,7 @@ import json
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 
 import spacy
@@ -151,11 +151,17 @@ def token_counter(nlp: Language) -> Callable[[str], int]:
     return lambda text: len(nlp.tokenizer(text))
 
 
-def write_raw(nlp: Language, units: Iterable[Unit], path: Path) -> Counter[str]:
-    """Write raw text as one JSON record per document, and count what was done."""
+def write_raw(
+    nlp: Language, units: Iterable[Unit], path: Path, most: int | None
+) -> Counter[str]:
+    """Write raw text as one JSON record per document, and count what was done.
+
+    most (int): Tokens after which no more is read; None for all.
+    """
     counts: Counter[str] = Counter()
     bar = tqdm(units, "raw text", unit=" texts", mininterval=1)
-    texts = list(pack(bar, token_counter(nlp), counts))
+    packed = pack(bar, token_counter(nlp), counts)
+    texts = list(takewhile(lambda _: not most or counts["tokens"] <= most, packed))
     counts["documents"] = len(texts)
     # Pretraining reads in file order: mixed, or the last source would weigh most.
     texts.sort(key=lambda text: hashlib.sha256(text.encode()).digest())
@@ -202,6 +208,7 @@ def parse_args() -> Namespace:
     add("--lang", required=True, help="language code of the tokenizer")
     add("--treebank", action="append", required=True, metavar="NAME=SOURCE")
     add("--raw", action="append", default=[], metavar="SOURCE")
+    add("--tokens", type=positive, help="of raw text, those of the treebanks first")
     add("--longest", type=positive, default=10, help="sentences in a training document")
     return parser.parse_args()
 
@@ -219,7 +226,7 @@ def main() -> None:
         out.mkdir()
         table = write_parts(nlp, banks, out, args.longest)
         kept = without_held_out(units, banks, left_out)
-        counts = write_raw(nlp, kept, out / "raw.jsonl") + left_out
+        counts = write_raw(nlp, kept, out / "raw.jsonl", args.tokens) + left_out
         lines = [f"raw text, {key}: {value}" for key, value in counts.items()]
         summary = "\n".join([table, *lines])
         (out / "summary.txt").write_text(summary + "\n", encoding="utf-8")

@@ -143,6 +143,21 @@ def test_recipes_differ_in_embedding_and_backend_alone() -> None:
     assert stock == ours
 
 
+def test_grid_compares_stock_pretraining_with_ours_on_one_network() -> None:
+    stock, ours = (
+        load_config(ROOT / "configs" / f"{x}.cfg")
+        for x in ("efficiency_stock", "efficiency")
+    )
+    models = [x["components"]["tok2vec"]["model"] for x in (stock, ours)]
+    assert models[1]["embed"].pop("cache_rows")
+    for model in models:
+        for layer in model.values():
+            if isinstance(layer, dict):
+                layer.pop("@architectures")
+    assert stock["components"] == ours["components"]
+    assert stock["training"] == ours["training"]
+
+
 def test_every_command_is_complete() -> None:
     project = load_project_config(ROOT)
     for command in project["commands"]:
@@ -154,7 +169,7 @@ def test_every_command_is_complete() -> None:
         words = re.findall(r"(?:scripts|configs)/[\w.]+", " ".join(command["script"]))
         assert words == [word for word in words if (ROOT / word).exists()]
     names = {command["name"] for command in project["commands"]}
-    assert set(project["workflows"]) == {"all", "smoke", "english"}
+    assert set(project["workflows"]) == {"all", "smoke", "english", "grid"}
     assert set().union(*project["workflows"].values()) == names
 
 
