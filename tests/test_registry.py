@@ -79,6 +79,21 @@ CONFIGS = {
     "spacy-embedkit.check_tok2vec.v1": "",
     "spacy-embedkit.freeze_tok2vec.v1": "steps = 10",
     "spacy-embedkit.Vectors.v1": 'unseen = "mean"',
+    "spacy-embedkit.TransformerModel.v1": """
+        name = "anything"
+        get_spans = {"@span_getters":"spacy-embedkit.sent_spans.v1","max_length":9}
+        trained_layers = 2
+        layer_decay = 0.9""",
+    "spacy-embedkit.TransformerListener.v1": """
+        pooling = {"@layers":"reduce_mean.v1"}
+        grad_factor = 0.5
+        layers = [0, -1]""",
+    "spacy-embedkit.Tok2VecTransformer.v1": """
+        name = "anything"
+        get_spans = {"@span_getters":"spacy-embedkit.sent_spans.v1","max_length":9}
+        layers = "mix"
+        """,
+    "spacy-embedkit.unfreeze.v1": "frozen_steps = 100",
     "spacy-embedkit.sent_spans.v1": "max_length = 10",
     "spacy-embedkit.doc_vectors.v1": "",
 }
@@ -105,7 +120,8 @@ from spacy.util import registry
 from thinc.api import Config
 nlp = spacy.blank("en")
 resolved = registry.resolve(Config().from_str(sys.stdin.read()))
-assert callable(resolved["block"]) or resolved["block"].name
+block = resolved["block"]
+assert callable(block) or hasattr(block, "__next__") or block.name
 print(type(resolved["block"]).__name__)
 """
 
@@ -118,7 +134,8 @@ def declared_names(root: Path):
     for group, lines in parser["options.entry_points"].items():
         for line in filter(None, lines.splitlines()):
             if group not in ("spacy_factories", "spacy_cli", "thinc_ops"):
-                yield group.removeprefix("spacy_"), line.split("=")[0].strip()
+                registry = group.removeprefix("spacy_").removeprefix("thinc_")
+                yield registry, line.split("=")[0].strip()
 
 
 def entry_modules(root: Path):
@@ -130,6 +147,12 @@ def entry_modules(root: Path):
 
 
 NAMES = list(declared_names(Path(__file__).parents[1]))
+# Architectures that are made of torch: they resolve where it is, and say what to
+# install where it is not.
+NEED_TORCH = {
+    f"spacy-embedkit.{name}.v1"
+    for name in ("TransformerModel", "TransformerListener", "Tok2VecTransformer")
+}
 
 
 @pytest.mark.parametrize("preamble", ["", HIDE], ids=["with_torch", "without_torch"])
@@ -143,9 +166,12 @@ def test_name_resolves_in_a_fresh_process(group, name, preamble):
         capture_output=True,
         text=True,
     )
+    if preamble and name in NEED_TORCH:
+        assert "pip install 'spacy-embedkit[transformers]'" in run.stderr
+        return
     assert run.returncode == 0, run.stderr
     functions = {"function", "partial", "TokenMasking", "SpanMasking", "RawTextCorpus"}
-    assert run.stdout.strip() in functions | {"Model"}
+    assert run.stdout.strip() in functions | {"Model", "TransformerModel", "generator"}
 
 
 def test_every_config_is_declared():

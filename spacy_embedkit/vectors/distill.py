@@ -12,7 +12,7 @@ from ..files import InputError
 from ..raw_text.read import read_texts
 from ..raw_text.tokens import iter_tokens
 from ..settings import check_choice, check_range
-from ..transformer import Encoder, load_encoder, torch_threads
+from ..transformer.encoder import Encoder, load_encoder, torch_threads
 from .mean_rows import mean_rows
 from .source import Batch, Source
 

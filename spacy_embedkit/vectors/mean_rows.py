@@ -7,7 +7,7 @@ import numpy
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..transformer import Encoder, mean_states
+from ..transformer.encoder import Encoder, mean_states
 
 # Batches that are sorted together, so that texts of one batch are of one length.
 BATCHES_AT_ONCE = 32

@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 
 from ...files import InputError
 from ...settings import import_extra, one_line
-from ...transformer import (
+from ...transformer.encoder import (
     Encoder,
     check_layers,
     find_folder,

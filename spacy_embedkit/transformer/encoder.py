@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
-from .files import InputError
-from .settings import import_extra, one_line
+from ..files import InputError
+from ..settings import import_extra, one_line
 
 # What is downloaded of a model on the hub.
 HUB_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
@@ -55,7 +55,7 @@ def load_encoder(
     most = getattr(model.config, "max_position_embeddings", 512)
     most = min(tokenizer.model_max_length, most, 512)
     model.eval()
-    _drop_layers_above(model, max(wanted))
+    drop_layers_above(model, max(wanted))
     try:
         model = model.to(device)
     except (RuntimeError, AssertionError) as err:
@@ -136,7 +136,7 @@ def _load(name: str) -> Tuple[Any, Any]:
     return tokenizer, model.get_encoder() if is_pair else model
 
 
-def _drop_layers_above(model: Any, highest: int) -> None:
+def drop_layers_above(model: Any, highest: int) -> None:
     """Take out the layers whose states nobody asks for, if that changes no others.
 
     Some architectures treat their last layer unlike the others, or share its weights:

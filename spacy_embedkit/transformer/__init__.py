@@ -1,0 +1,1 @@
+"""Transformers: for inference alone, and as a layer of a pipeline."""

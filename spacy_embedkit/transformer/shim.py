@@ -1,0 +1,130 @@
+"""The weights of a transformer within a thinc model: trained, frozen, saved."""
+
+import re
+from io import BytesIO
+from typing import Any, Dict, Optional, cast
+
+import srsly
+import torch
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from spacy_transformers.data_classes import HFObjects
+from spacy_transformers.layers.hf_shim import HFShim
+from thinc.api import Optimizer
+from thinc.types import FloatsXd
+from thinc.util import torch2xp, xp2torch
+
+from ..schedules import Scheduled
+
+# What is under "state" in a saved shim is told by this key; pickled if it is missing.
+FORMAT = "state_format"
+SAFETENSORS = "safetensors"
+
+
+class TransformerShim(HFShim):
+    """That of spacy-transformers, with layers that train or not, and safe files.
+
+    trained_layers: Layers that learn, from the top; the embeddings learn if there are
+        more than the transformer has layers. None: all.
+    layer_decay: What the learning rate of a layer is multiplied by for the one below.
+    """
+
+    def __init__(
+        self,
+        model: HFObjects,
+        mixed_precision: bool = False,
+        grad_scaler_config: Optional[Dict[str, Any]] = None,
+        trained_layers: Optional[Scheduled[int]] = None,
+        layer_decay: float = 1.0,
+    ) -> None:
+        super().__init__(
+            model,
+            mixed_precision=mixed_precision,
+            grad_scaler_config=dict(grad_scaler_config or {}),
+        )
+        self.layer_decay = layer_decay
+        self.trained_layers = trained_layers
+
+    @property
+    def n_layers(self) -> int:
+        """Layers of the transformer, the embeddings not counted."""
+        return int(self._model.config.num_hidden_layers)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the coming update changes nothing."""
+        return self.trained_layers is not None and self.trained_layers.value <= 0
+
+    def begin_update(self, inputs: Any) -> Any:
+        """Run the transformer, ready for a backward pass through layers that learn."""
+        if self.trained_layers is not None:
+            lowest = self.n_layers + 1 - self.trained_layers.value
+            for name, weights in self._model.named_parameters():
+                weights.requires_grad_(self._layer(name) >= lowest)
+        return super().begin_update(inputs)
+
+    def finish_update(self, optimizer: Optimizer) -> None:
+        """Let the optimizer change what learns; the rest keeps every bit."""
+        if not self.is_frozen:
+            for name, weights in self._model.named_parameters():
+                if weights.grad is not None and weights.requires_grad:
+                    self._update(optimizer, name, weights)
+            self._grad_scaler.update()
+        if self.trained_layers is not None:
+            self.trained_layers.advance()
+
+    def _update(self, optimizer: Optimizer, name: str, weights: Any) -> None:
+        # Gradients that overflowed say nothing.
+        if not self._grad_scaler.found_inf:
+            changed, _ = optimizer(
+                (self.id, name),
+                cast(FloatsXd, torch2xp(weights.data)),
+                cast(FloatsXd, torch2xp(weights.grad)),
+                lr_scale=self.layer_decay ** (self.n_layers - self._layer(name)),
+            )
+            weights.data = xp2torch(changed, requires_grad=True, device=weights.device)
+        # None, not zeros: without a gradient there is no update, nor any decay.
+        weights.grad = None
+
+    def _layer(self, name: str) -> int:
+        """Return the layer: 0 for embeddings, the top one for all behind the layers."""
+        found = re.search(r"\.(\d+)\.", f".{name}")
+        if found:
+            return int(found[1]) + 1
+        return 0 if "embed" in name else self.n_layers
+
+    def to_bytes(self) -> bytes:
+        """Save as spacy-transformers does, but for the weights: safetensors."""
+        model, self._model = self._model, _NoWeights()
+        try:
+            msg = srsly.msgpack_loads(super().to_bytes())
+        finally:
+            self._model = model
+        if model is not None:
+            # Weights that are shared have to be written for each of their names.
+            weights = {
+                k: v.detach().cpu().clone() for k, v in model.state_dict().items()
+            }
+            msg["state"] = save_safetensors(
+                {k: v.contiguous() for k, v in weights.items()}
+            )
+            msg[FORMAT] = SAFETENSORS
+        return bytes(srsly.msgpack_dumps(msg))
+
+    def from_bytes(self, bytes_data: bytes) -> "TransformerShim":
+        """Load what this or spacy-transformers has saved.
+
+        torch reads the weights of the latter as tensors alone and runs nothing.
+        """
+        msg = srsly.msgpack_loads(bytes_data)
+        if msg.pop(FORMAT, None) == SAFETENSORS:
+            file = BytesIO()
+            torch.save(load_safetensors(msg["state"]), file)
+            msg["state"] = file.getvalue()
+            bytes_data = srsly.msgpack_dumps(msg)
+        super().from_bytes(bytes_data)
+        return self
+
+
+class _NoWeights:
+    state_dict = dict

@@ -1,0 +1,372 @@
+"""TransformerModel.v1 and TransformerListener.v1 against those of stock."""
+
+import pickle
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy
+import pytest
+import spacy
+from spacy.training import Example
+from spacy.util import load_config, load_model_from_config
+from thinc.api import Config, fix_random_seed
+
+torch = pytest.importorskip(
+    "torch", reason="needs pip install 'spacy-embedkit[transformers]'"
+)
+pytest.importorskip(
+    "spacy_transformers", reason="needs pip install 'spacy-embedkit[transformers]'"
+)
+
+CONFIG = """
+[nlp]
+lang = "en"
+pipeline = ["transformer", "tagger"]
+
+[components]
+
+[components.transformer]
+factory = "transformer"
+
+[components.transformer.model]
+@architectures = "spacy-embedkit.TransformerModel.v1"
+name = "{name}"
+{model}
+
+[components.transformer.model.get_spans]
+@span_getters = "spacy-transformers.strided_spans.v1"
+window = 6
+stride = 4
+
+[components.transformer.model.transformer_config]
+output_hidden_states = true
+
+[components.tagger]
+factory = "tagger"
+
+[components.tagger.model]
+@architectures = "spacy.Tagger.v2"
+
+[components.tagger.model.tok2vec]
+@architectures = "spacy-embedkit.TransformerListener.v1"
+{listener}
+"""
+MODEL = ("components", "transformer", "model")
+LISTENER = ("components", "tagger", "model", "tok2vec")
+STOCK_MODEL = "spacy-transformers.TransformerModel.v3"
+STOCK_LISTENER = "spacy-transformers.TransformerListener.v1"
+TEXTS = ["the cat sat", "abc  the x", "the", "a b c d e f g h i j", "", "the cat 東 a"]
+
+
+@cache
+def transformer() -> str:
+    """A transformer without dropout, so that two can be compared in training."""
+    from .tiny_bert import make_bert
+
+    folder = Path(mkdtemp()) / "bert"
+    return make_bert(folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+
+
+def ours(model: str = "", listener: str = "") -> Config:
+    """Config of a pipeline whose transformer and listener are those of this package."""
+    text = CONFIG.format(name=transformer(), model=model, listener=listener)
+    return Config().from_str(text)
+
+
+def stock() -> Config:
+    """Config of the same pipeline without this package."""
+    config = ours()
+    replace(config, MODEL, STOCK_MODEL)
+    replace(config, LISTENER, STOCK_LISTENER)
+    block = config["components"]["tagger"]["model"]["tok2vec"]
+    block["pooling"] = {"@layers": "reduce_mean.v1"}
+    return config
+
+
+def replace(config: Config, path: tuple, name: str) -> None:
+    """Name another architecture."""
+    for part in path:
+        config = config[part]
+    config["@architectures"] = name
+
+
+def make(config: Config):
+    """Make the pipeline, ready to be trained on its examples."""
+    fix_random_seed(0)
+    nlp = load_model_from_config(config, auto_fill=True)
+    docs = [nlp.make_doc(text) for text in TEXTS]
+    examples = [
+        Example.from_dict(doc, {"tags": ["AB"[token.i % 2] for token in doc]})
+        for doc in docs
+    ]
+    nlp.initialize(lambda: examples)
+    return nlp, examples
+
+
+def train(nlp, examples, steps=3, optimizer=None):
+    """Update some times, in the order of spaCy's training loop; return the losses."""
+    optimizer = optimizer or nlp.create_optimizer()
+    optimizer.learn_rate = 0.01
+    found = []
+    for _ in range(steps):
+        found.append(nlp.update(examples, sgd=False, losses={}))
+        for _, component in nlp.pipeline:
+            component.finish_update(optimizer)
+    return found
+
+
+def weights(nlp):
+    """Copy the weights of the transformer."""
+    model = nlp.get_pipe("transformer").model.transformer
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def changed(before, after):
+    """Names of weights of which a bit changed."""
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def vectors(nlp, texts=TEXTS):
+    """What the tagger is given for each text."""
+    listener = nlp.get_pipe("tagger").model.get_ref("tok2vec")
+    return listener.predict(list(nlp.pipe(texts)))
+
+
+def assert_same_vectors(some, others, atol=1e-5):
+    assert len(some) == len(others)
+    for one, other in zip(some, others, strict=True):
+        assert len(one) == len(other)
+        if len(one):  # Stock has no width for none.
+            numpy.testing.assert_allclose(one, other, atol=atol)
+
+
+@pytest.mark.parametrize("batch_pieces", [1, 16, 2048])
+def test_same_vectors_as_stock_whatever_the_batches(batch_pieces) -> None:
+    nlp, _ = make(ours(f"batch_pieces = {batch_pieces}"))
+    assert_same_vectors(vectors(nlp), vectors(make(stock())[0]))
+
+
+def test_learns_what_stock_learns() -> None:
+    some, others = (
+        train(*make(config)) for config in (ours("batch_pieces = 16"), stock())
+    )
+    for one, other in zip(some, others, strict=True):
+        assert one["tagger"] == pytest.approx(other["tagger"], rel=1e-3)
+        assert one["transformer"] == pytest.approx(other["transformer"], rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"model": "trained_layers = 0"}, {"listener": "grad_factor = 0.0"}]
+)
+def test_frozen_transformer_keeps_every_bit(settings) -> None:
+    nlp, examples = make(ours(**settings))
+    before = weights(nlp)
+    losses = train(nlp, examples, 100)
+    assert not changed(before, weights(nlp))
+    assert losses[-1]["tagger"] < losses[0]["tagger"]
+
+
+def test_factor_of_zero_lets_stock_decay() -> None:
+    config = stock()
+    config["components"]["tagger"]["model"]["tok2vec"]["grad_factor"] = 0.0
+    nlp, examples = make(config)
+    before = weights(nlp)
+    train(nlp, examples)
+    assert changed(before, weights(nlp))
+
+
+def test_only_the_trained_layers_learn() -> None:
+    nlp, examples = make(ours("trained_layers = 1"))
+    before = weights(nlp)
+    train(nlp, examples)
+    names = changed(before, weights(nlp))
+    assert names
+    assert all(name.startswith("encoder.layer.2.") for name in names)
+
+
+SCHEDULE = """
+[components.transformer.model.trained_layers]
+@schedules = "spacy-embedkit.unfreeze.v1"
+frozen_steps = 2
+steps_per_layer = 1
+"""
+
+
+def test_layers_thaw_from_the_top() -> None:
+    config = Config().from_str(ours().to_str() + SCHEDULE)
+    nlp, examples = make(config)
+    optimizer = nlp.create_optimizer()
+    found = []
+    for _ in range(6):
+        before = weights(nlp)
+        train(nlp, examples, 1, optimizer)
+        names = changed(before, weights(nlp))
+        found.append(sorted({n.split(".")[2] for n in names if ".layer." in n}))
+        is_embedded = any(name.startswith("embeddings") for name in names)
+    assert found == [[], [], ["2"], ["1", "2"], ["0", "1", "2"], ["0", "1", "2"]]
+    assert is_embedded
+
+
+FACTOR = """
+[components.tagger.model.tok2vec.grad_factor]
+@schedules = "constant_then.v1"
+rate = 0.0
+steps = 2
+
+[components.tagger.model.tok2vec.grad_factor.schedule]
+@schedules = "constant.v1"
+rate = 1.0
+"""
+
+
+def test_factor_may_be_a_schedule() -> None:
+    nlp, examples = make(Config().from_str(ours().to_str() + FACTOR))
+    optimizer = nlp.create_optimizer()
+    found = []
+    for _ in range(4):
+        before = weights(nlp)
+        # Two batches an update: the schedule counts updates.
+        nlp.update(examples[:3], sgd=False)
+        train(nlp, examples[3:], 1, optimizer)
+        found.append(bool(changed(before, weights(nlp))))
+    assert found == [False, False, True, True]
+
+
+def test_schedule_is_broken_in_stock() -> None:
+    config = stock()
+    replace(config, MODEL, "spacy-embedkit.TransformerModel.v1")
+    text = config.to_str() + FACTOR
+    nlp, examples = make(Config().from_str(text))
+    with pytest.raises((TypeError, ValueError)):
+        train(nlp, examples, 1)
+
+
+@pytest.mark.parametrize("layers", ['"mix"', "[0, 2]", "[-1]"])
+def test_layers_are_learned_from(layers) -> None:
+    nlp, examples = make(ours(listener=f"layers = {layers}"))
+    before = weights(nlp)
+    losses = train(nlp, examples, 20)
+    assert losses[-1]["tagger"] < losses[0]["tagger"]
+    names = changed(before, weights(nlp))
+    assert any(name.startswith("embeddings.word") for name in names)
+    is_used = any(name.startswith("encoder.layer.2.") for name in names)
+    assert is_used is (layers != "[0, 2]")
+
+
+@pytest.mark.parametrize("layers", ['"mix"', "[0, 2]"])
+def test_gradients_of_hidden_layers(layers) -> None:
+    nlp, _ = make(ours(listener=f"layers = {layers}"))
+    docs = [nlp.make_doc(text) for text in TEXTS]
+    component = nlp.get_pipe("transformer")
+    model = component.model
+    tokens = nlp.get_pipe("tagger").model.get_ref("tok2vec").layers[1]
+    embeddings = model.transformer.embeddings.word_embeddings.weight
+
+    def forward():
+        full, backprop = model.begin_update(docs)
+        outputs, back = tokens.begin_update(full.doc_data)
+        return full, backprop, outputs, back
+
+    full, backprop, outputs, back = forward()
+    rng = numpy.random.default_rng(0)
+    direction = [rng.normal(size=output.shape).astype("f") for output in outputs]
+    datas = back([d.copy() for d in direction])
+    backprop(full.unsplit_by_doc([data.tensors for data in datas]))
+    piece = int(full.wordpieces.input_ids[0, 1])
+    for column in (0, 5):
+        expected = 0.0
+        for sign in (1, -1):
+            with torch.no_grad():
+                embeddings[piece, column] += sign * 1e-2
+            pairs = zip(forward()[2], direction, strict=True)
+            expected += sign * sum(float((a * b).sum()) for a, b in pairs) / 2e-2
+            with torch.no_grad():
+                embeddings[piece, column] -= sign * 1e-2
+        assert float(embeddings.grad[piece, column]) == pytest.approx(
+            expected, rel=0.05, abs=0.05
+        )
+
+
+def test_two_listeners_one_of_them_stock() -> None:
+    config = ours(listener='layers = "mix"')
+    components = config["components"]
+    components["other"] = deepcopy(components["tagger"])
+    components["other"]["model"]["tok2vec"] = {
+        "@architectures": STOCK_LISTENER,
+        "pooling": {"@layers": "reduce_mean.v1"},
+    }
+    config["nlp"]["pipeline"] = ["transformer", "tagger", "other"]
+    nlp, examples = make(config)
+    losses = train(nlp, examples, 20)
+    assert losses[-1]["tagger"] < losses[0]["tagger"]
+    assert losses[-1]["other"] < losses[0]["other"]
+
+
+def test_hidden_layers_of_stock_cannot_learn() -> None:
+    config = ours(listener="layers = [0, 1]")
+    replace(config, MODEL, STOCK_MODEL)
+    nlp, examples = make(config)
+    with pytest.raises(ValueError, match=r"need a transformer.*TransformerModel\.v1"):
+        train(nlp, examples, 1)
+
+
+def test_missing_hidden_layers_name_the_setting() -> None:
+    config = ours(listener="layers = [1]")
+    config["components"]["transformer"]["model"]["transformer_config"] = {}
+    with pytest.raises(ValueError, match="output_hidden_states = true"):
+        make(config)[0]("the cat")
+
+
+def test_own_files_come_back(tmp_path) -> None:
+    nlp, examples = make(ours(listener='layers = "mix"'))
+    train(nlp, examples)
+    nlp.to_disk(tmp_path)
+    assert b"safetensors" in (tmp_path / "transformer" / "model").read_bytes()
+    copies = [spacy.load(tmp_path), pickle.loads(pickle.dumps(make(ours())[0]))]
+    assert_same_vectors(vectors(copies[0]), vectors(nlp), atol=0)
+    assert_same_vectors(vectors(copies[1]), vectors(make(ours())[0]), atol=0)
+
+
+def test_schedules_do_not_keep_a_pipeline_from_being_copied() -> None:
+    text = ours().to_str() + SCHEDULE + FACTOR
+    nlp, _ = make(Config().from_str(text))
+    copy = pickle.loads(pickle.dumps(nlp))
+    assert_same_vectors(vectors(copy), vectors(nlp), atol=0)
+
+
+def test_files_of_stock_load(tmp_path) -> None:
+    nlp, examples = make(stock())
+    train(nlp, examples)
+    nlp.to_disk(tmp_path)
+    config = load_config(tmp_path / "config.cfg")
+    replace(config, MODEL, "spacy-embedkit.TransformerModel.v1")
+    replace(config, LISTENER, "spacy-embedkit.TransformerListener.v1")
+    config.to_disk(tmp_path / "config.cfg")
+    assert_same_vectors(vectors(spacy.load(tmp_path)), vectors(nlp))
+
+
+def test_listener_can_be_replaced(tmp_path) -> None:
+    nlp, examples = make(ours("batch_pieces = 16", 'layers = "mix"'))
+    train(nlp, examples)
+    expected = [[token.tag_ for token in doc] for doc in nlp.pipe(TEXTS)]
+    nlp.replace_listeners("transformer", "tagger", ["model.tok2vec"])
+    nlp.remove_pipe("transformer")
+    nlp.to_disk(tmp_path)
+    loaded = spacy.load(tmp_path)
+    assert [[token.tag_ for token in doc] for doc in loaded.pipe(TEXTS)] == expected
+
+
+@pytest.mark.parametrize("keep", [0, 4])
+def test_layers_to_keep_are_checked(keep) -> None:
+    with pytest.raises(ValueError, match=f"keep_layers is {keep}.*give 1 to 3"):
+        make(ours(f"keep_layers = {keep}"))
+
+
+def test_layers_above_are_dropped() -> None:
+    nlp, _ = make(ours("keep_layers = 2"))
+    hidden = make(ours())[0]("the cat")._.trf_data.model_output.hidden_states[2]
+    last = nlp("the cat")._.trf_data.model_output.last_hidden_state
+    numpy.testing.assert_allclose(last, hidden, atol=1e-5)
+    assert len(nlp.get_pipe("transformer").model.transformer.encoder.layer) == 2
