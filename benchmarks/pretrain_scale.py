@@ -16,8 +16,10 @@ from .timing import Figure, Setting
 from .wordsim import DATA
 
 TIMES = 50
-# Of the small corpus, about: one epoch of the large one is then a million words.
+# Of the small corpus, about: an epoch of the large one is then a million words.
 CHARACTERS = 100_000
+# Of the large corpus. The command reads it once more before.
+EPOCHS = 3
 
 CONFIG = """
 [paths]
@@ -95,7 +97,7 @@ report = false
 
 
 def run(setting: Setting) -> list[Figure]:
-    """Learn from as many words of both: TIMES epochs of one, one epoch of the other.
+    """Learn from as many words of both, so TIMES the epochs of the small corpus.
 
     A small corpus is the first 1/TIMES of the novels that the large one is. Whole
     commands, their start and first pass over the text included.
@@ -112,7 +114,10 @@ def run(setting: Setting) -> list[Figure]:
         nlp = load_model_from_config(config, auto_fill=True)
         nlp.config.to_disk(folder / "config.cfg")
         pairs = [
-            [pretrain(folder, "1x", TIMES), pretrain(folder, "50x", 1)]
+            [
+                pretrain(folder, "1x", EPOCHS * TIMES),
+                pretrain(folder, "50x", EPOCHS),
+            ]
             for _ in tqdm(range(setting.repeats), desc="pretrain", leave=False)
         ]
     values = numpy.asarray(pairs)
