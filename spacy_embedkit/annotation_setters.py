@@ -1,116 +1,157 @@
 """Registered annotation setters: what a transformer leaves on the docs.
 
 An annotation setter is a function of (docs, batch) that the `transformer` component
-calls after it has set `doc._.trf_data`. Named in the config, it survives saving and
-loading of the pipeline.
+calls after it has set `doc._.trf_data`, and before components that listen to it run.
+Named in the config, it survives saving and loading of the pipeline. Those of this
+module declare the extensions they set. Arrays they set are saved with the doc, those of
+the GPU as arrays of the CPU.
 """
 
-from typing import Any, Callable, List, Union
+from functools import partial
+from typing import Any, Callable, List, Literal
 
 import numpy
-from spacy.tokens import Doc, Span, Token
-from thinc.api import get_array_module
+from spacy.tokens import Doc
 from thinc.backends import get_array_ops
 
-from . import ops as kernels
+from .release import Device, Dtype, Keep, check_device, release_docs
+from .token_vectors import (
+    TOKEN_VECTORS,
+    add_vector_hooks,
+    declare_extension,
+    mean_wordpieces,
+    set_token_vectors,
+)
 
-TOKEN_VECTORS = "token_vectors"
+__all__ = ["AnnotationSetter", "add_vector_hooks", "mean_wordpieces"]
 AnnotationSetter = Callable[[List[Doc], Any], None]
+What = Literal[
+    "token_vectors", "span_means", "pooler_output", "last_hidden_state", "trf_data"
+]
+
+
+def build_token_vectors_v1() -> AnnotationSetter:
+    """Let `.vector` and `.similarity` of tokens use the transformer.
+
+    Sets the extension `doc._.token_vectors`, (N, width) float32: the mean of the
+    wordpieces of each token in the last hidden layer, zeros for a token without any.
+    `.vector`, `.has_vector`, `.vector_norm` and `.similarity` of tokens are hooked to
+    its rows; docs and spans have spaCy's own. The extension is saved with the doc;
+    hooks are not, nor do docs have them that come out of `nlp.pipe(n_process=2)`: call
+    add_vector_hooks on those.
+
+    Source: https://spacy.io/usage/processing-pipelines#custom-components-user-hooks
+    """
+    return partial(set_token_vectors, hooks=("token",))
+
+
+def build_span_vectors_v1() -> AnnotationSetter:
+    """Let `.vector` and `.similarity` of tokens and spans use the transformer.
+
+    As token_vectors.v1; any span of the doc (an entity, a sentence, a slice) has the
+    mean of the rows of its tokens. Docs have spaCy's own vectors.
+    """
+    return partial(set_token_vectors, hooks=("token", "span"))
 
 
 def build_doc_vectors_v1() -> AnnotationSetter:
     """Let `.vector` and `.similarity` of docs, spans and tokens use the transformer.
 
-    Sets the extension `doc._.token_vectors`, (N, width) float32: the mean of the
-    wordpieces of each token in the last hidden layer, zeros for a token without any.
-    `.vector`, `.vector_norm`, `.has_vector` and `.similarity` are hooked to it: a
-    token has its row, a span or doc the mean of its rows. The extension is saved
-    with the doc; hooks are not, so call add_vector_hooks on a doc that was loaded.
-
-    Source: https://spacy.io/usage/processing-pipelines#custom-components-user-hooks
+    As span_vectors.v1; a doc has the mean of the rows of all its tokens.
     """
-    return set_doc_vectors
+    return set_token_vectors
 
 
-def set_doc_vectors(docs: List[Doc], batch: Any) -> None:
-    """Set the token vectors of each doc, and hook its vectors to them.
+def build_custom_attr_v1(name: str, what: What = "token_vectors") -> AnnotationSetter:
+    """Set doc._.name to what the transformer gave for the doc, and declare it.
 
-    batch: A spacy_transformers FullTransformerBatch.
+    name (str): Of the extension.
+    what (str): token_vectors, (N, width) float32, as in token_vectors.v1, but nothing
+        is hooked; span_means, (spans, width) float32, the mean of the wordpieces of
+        each span that the transformer read, special ones too; pooler_output, (spans,
+        width), and last_hidden_state, (spans, wordpieces, width), as the model gave
+        them; trf_data, all of it. A doc without tokens has arrays of no rows.
+    Raises: ValueError if the name is not one for an attribute, or is used by spaCy or
+        an extension that can't be set; when called, if the model gives no such output.
     """
-    for doc, data in zip(docs, batch.doc_data, strict=True):
-        _declare_extension()
-        doc._.set(TOKEN_VECTORS, mean_wordpieces(len(doc), data))
-        add_vector_hooks(doc)
-
-
-def add_vector_hooks(doc: Doc) -> Doc:
-    """Hook the vectors of a doc, its spans and tokens to `doc._.token_vectors`.
-
-    `.vector_norm` needs no hook: spaCy computes it from the hooked `.vector`.
-    """
-    _declare_extension()
-    for hooks in (doc.user_hooks, doc.user_span_hooks, doc.user_token_hooks):
-        hooks["vector"] = vector
-        hooks["has_vector"] = has_vector
-        hooks["similarity"] = similarity
-    return doc
-
-
-def mean_wordpieces(n_tokens: int, data: Any) -> Any:
-    """Average the wordpiece rows of each token: (n_tokens, width) float32.
-
-    data: A spacy_transformers TransformerData.
-    """
-    if "last_hidden_state" not in data.model_output:
-        return numpy.zeros((n_tokens, 0), dtype="f")
-    hidden = data.model_output.last_hidden_state
-    ops = get_array_ops(hidden)
-    rows = ops.asarray2f(hidden.reshape(-1, hidden.shape[-1]))
-    index = ops.asarray1i(data.align.dataXd.reshape(-1))
-    lengths = ops.asarray1i(data.align.lengths)
-    sums = kernels.sum_rows(ops, rows, index, lengths)
-    return sums / ops.xp.maximum(lengths, 1).astype("f")[:, None]
-
-
-Target = Union[Doc, Span, Token]
-
-
-def vector(target: Target) -> Any:
-    """Return the row of a token, or the mean row of a span or doc: (width,)."""
-    if isinstance(target, Token):
-        return target.doc._.get(TOKEN_VECTORS)[target.i]
-    if isinstance(target, Span):
-        rows = target.doc._.get(TOKEN_VECTORS)[target.start : target.end]
-    else:
-        rows = target._.get(TOKEN_VECTORS)
-    xp = get_array_module(rows)
-    return rows.mean(axis=0) if len(rows) else xp.zeros(rows.shape[1], dtype="f")
-
-
-def has_vector(target: Target) -> bool:
-    """Return whether the vector has a value other than 0."""
-    return bool(vector(target).any())
-
-
-def similarity(target: Target, other: Any) -> float:
-    """Return the cosine of two vectors, -1 to 1; 0.0 if one of them is all zeros.
-
-    other: Anything that has a `.vector` of the same width.
-    """
-    row, other_row = vector(target), other.vector
-    if not row.size or not other_row.size:
-        # A batch without tokens never met the transformer, so its width is unknown.
-        return 0.0
-    if row.shape != other_row.shape:
+    if not name.isidentifier() or name in ("trf_data", TOKEN_VECTORS):
         raise ValueError(
-            f"doc_vectors.v1: similarity of vectors {row.shape[0]} and "
-            f"{other_row.shape[0]} wide; compare objects whose docs were made by one "
-            "pipeline"
+            f"custom_attr.v1: name is {name!r}, but a Python name other than trf_data "
+            f"and {TOKEN_VECTORS} is needed; choose another one"
         )
-    norm = float((row * row).sum() * (other_row * other_row).sum()) ** 0.5
-    return float((row * other_row).sum()) / norm if norm else 0.0
+    _declare(name)
+    return partial(_set_custom_attr, name, what)
 
 
-def _declare_extension() -> None:
-    if not Doc.has_extension(TOKEN_VECTORS):
-        Doc.set_extension(TOKEN_VECTORS, default=None)
+def build_release_v1(
+    keep: Keep = "nothing", dtype: Dtype = "float32", device: Device = "cpu"
+) -> AnnotationSetter:
+    """Drop or shrink doc._.trf_data, so that docs that are kept take less memory.
+
+    For a transformer that no component listens to: those that do read doc._.trf_data
+    after this, and get an error. With them, leave this out and put the component
+    `embedkit_release`, which has the same settings, behind them. In a chain it comes
+    last. doc._.trf_data then raises an error that says so when it is read.
+
+    keep (str): nothing; token_vectors: in doc._.token_vectors, as in token_vectors.v1;
+        last_hidden_state: doc._.trf_data stays, but of what the model gave only that.
+    dtype (str): Of what is kept, float32 or float16; float16 has 3 digits.
+    device (str): Where what is kept goes, cpu or gpu.
+    Raises: ValueError if the device is gpu, and there is none.
+    """
+    check_device("release.v1", device)
+    return partial(release_docs, keep=keep, dtype=dtype, device=device)
+
+
+def build_chain_v1(*setters: AnnotationSetter) -> AnnotationSetter:
+    """Call several setters, one after the other, in the order of the config.
+
+    setters: In a config, blocks [components.transformer.set_extra_annotations.*.NAME]
+        with any names; their order survives saving.
+    """
+    return partial(_set_all, setters)
+
+
+def _set_all(setters: List[AnnotationSetter], docs: List[Doc], batch: Any) -> None:
+    for setter in setters:
+        setter(docs, batch)
+
+
+def _set_custom_attr(name: str, what: What, docs: List[Doc], batch: Any) -> None:
+    # Again, because this may be another process than that which built it.
+    _declare(name)
+    for doc, data in zip(docs, batch.doc_data, strict=True):
+        if what == "trf_data":
+            doc._.set(name, data)
+        elif what == "token_vectors":
+            doc._.set(name, mean_wordpieces(len(doc), data))
+        else:
+            doc._.set(name, _output(data, what))
+
+
+def _output(data: Any, what: str) -> Any:
+    """Return an output of the model for one doc, without the batch it is a part of."""
+    output = data.model_output
+    if not output:
+        return numpy.zeros((0, 0), dtype="f")
+    key = "last_hidden_state" if what == "span_means" else what
+    if key not in output:
+        raise ValueError(
+            f"custom_attr.v1: what is {what}, but the model gives only "
+            f"{', '.join(output)}; choose token_vectors or span_means"
+        )
+    if what != "span_means":
+        return output[key].copy()
+    ops = get_array_ops(output[key])
+    mask = ops.asarray2f(data.wordpieces.attention_mask)[:, :, None]
+    return (output[key] * mask).sum(axis=1) / mask.sum(axis=1)
+
+
+def _declare(name: str) -> None:
+    declare_extension(name)
+    _, method, getter, setter = Doc.get_extension(name)
+    if method is not None or (getter is not None and setter is None):
+        raise ValueError(
+            f"custom_attr.v1: doc._.{name} is an extension that computes its value; "
+            "choose another name"
+        )

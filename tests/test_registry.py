@@ -94,7 +94,27 @@ CONFIGS = {
         layers = "mix"
         """,
     "spacy-embedkit.unfreeze.v1": "frozen_steps = 100",
-    "spacy-embedkit.sent_spans.v1": "max_length = 10",
+    "spacy-embedkit.sent_spans.v1": "max_length = 10\npack = 20",
+    "spacy-embedkit.paragraph_spans.v1": "max_length = 10\npack = 20",
+    "spacy-embedkit.wordpiece_spans.v1": """
+        max_wordpieces = 64
+        tokenizer = "owner/name"
+        context = 4
+        tokenizer_config = {"add_prefix_space":true}""",
+    "spacy-embedkit.token_vectors.v1": "",
+    "spacy-embedkit.span_vectors.v1": "",
+    "spacy-embedkit.custom_attr.v1": 'name = "pooled"\nwhat = "pooler_output"',
+    "spacy-embedkit.release.v1": """
+        keep = "token_vectors"
+        dtype = "float16"
+        device = "cpu"
+        """,
+    "spacy-embedkit.chain.v1": """
+        [block.*.first]
+        @annotation_setters = "spacy-embedkit.doc_vectors.v1"
+        [block.*.second]
+        @annotation_setters = "spacy-embedkit.release.v1"
+        """,
     "spacy-embedkit.doc_vectors.v1": "",
 }
 
@@ -171,7 +191,12 @@ def test_name_resolves_in_a_fresh_process(group, name, preamble):
         return
     assert run.returncode == 0, run.stderr
     functions = {"function", "partial", "TokenMasking", "SpanMasking", "RawTextCorpus"}
-    assert run.stdout.strip() in functions | {"Model", "TransformerModel", "generator"}
+    assert run.stdout.strip() in functions | {
+        "Model",
+        "TransformerModel",
+        "WordpieceSpans",
+        "generator",
+    }
 
 
 def test_every_config_is_declared():

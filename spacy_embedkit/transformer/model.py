@@ -18,6 +18,7 @@ from thinc.api import ArgsKwargs, Model
 from transformers.file_utils import ModelOutput
 
 from ..schedules import Scheduled
+from ..wordpiece_spans import WordpieceSpans
 from .batches import sorted_batches
 from .encoder import drop_layers_above
 from .hidden import HIDDEN_GRADIENTS, LayeredBatch
@@ -110,6 +111,14 @@ def set_transformer(
             )
         drop_layers_above(loaded.transformer, keep_layers)
     stock.set_pytorch_transformer(model, loaded)
+    hand_tokenizer_over(model)
+
+
+def hand_tokenizer_over(model: StockTransformerModel) -> None:
+    """Give the span getter the tokenizer of the model, if it can use one."""
+    get_spans = model.attrs["get_spans"]
+    if isinstance(get_spans, WordpieceSpans) and not get_spans.has_tokenizer:
+        get_spans.set_tokenizer(model.tokenizer)
 
 
 def forward(
@@ -119,6 +128,8 @@ def forward(
 
     Returns (outputs, backprop); backprop of a frozen transformer does nothing.
     """
+    # One that was loaded from a file has not been handed over yet.
+    hand_tokenizer_over(model)
     full, backprop = stock.forward(model, docs, is_train)
     batch = LayeredBatch(
         spans=full.spans,
