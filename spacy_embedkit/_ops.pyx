@@ -7,7 +7,7 @@ a build with EMBEDKIT_CHECKED=1 can turn bounds checks on.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 ctypedef fused real:
     float
@@ -314,3 +314,116 @@ def scatter_add_sums(
             for p in range(starts[t], starts[t + 1]):
                 for o in range(out.shape[1]):
                     out[rows[p], o] += values[t, o]
+
+
+def mean_rows(
+    const real[:, ::1] table not None,  # in   (V, O)
+    const int[::1] rows not None,       # in   (P,), entries 0..V-1
+    const int[::1] starts not None,     # in   (T + 1,), segment t is starts[t:t+2]
+    real[:, ::1] out not None,          # out  (T, O)
+):
+    """out[t] = mean of table[rows[p]] over p in segment t, 0 if it is empty."""
+    cdef Py_ssize_t t, p, o, end, width = out.shape[1]
+    cdef const real *a, *b, *c, *d
+    cdef real* to
+    cdef real scale
+    if width == 0:
+        return
+    with nogil:
+        for t in range(out.shape[0]):
+            to, p, end = &out[t, 0], starts[t], starts[t + 1]
+            if p == end:
+                memset(to, 0, width * sizeof(real))
+                continue
+            memcpy(to, &table[rows[p], 0], width * sizeof(real))
+            if p + 1 == end:
+                continue
+            scale = <real>1 / (end - p)
+            p += 1
+            while p + 4 <= end:
+                a, b = &table[rows[p], 0], &table[rows[p + 1], 0]
+                c, d = &table[rows[p + 2], 0], &table[rows[p + 3], 0]
+                for o in range(width):
+                    to[o] += (a[o] + b[o]) + (c[o] + d[o])
+                p += 4
+            while p < end:
+                a = &table[rows[p], 0]
+                for o in range(width):
+                    to[o] += a[o]
+                p += 1
+            for o in range(width):
+                to[o] *= scale
+
+
+def scatter_add_means(
+    const real[:, ::1] values not None,  # in   (T, O)
+    const int[::1] rows not None,        # in   (P,), entries 0..V-1
+    const int[::1] starts not None,      # in   (T + 1,), segment t is starts[t:t+2]
+    real[:, ::1] out not None,           # out  (V, O), added to
+):
+    """out[rows[p]] += values[t] / P_t for the P_t places p of segment t."""
+    cdef Py_ssize_t t, p, o
+    cdef real scale
+    with nogil:
+        for t in range(values.shape[0]):
+            if starts[t] == starts[t + 1]:
+                continue
+            scale = <real>1 / (starts[t + 1] - starts[t])
+            for p in range(starts[t], starts[t + 1]):
+                for o in range(out.shape[1]):
+                    out[rows[p], o] += values[t, o] * scale
+
+
+def max_rows(
+    const real[:, ::1] table not None,  # in   (V, O)
+    const int[::1] rows not None,       # in   (P,), entries 0..V-1
+    const int[::1] starts not None,     # in   (T + 1,), segment t is starts[t:t+2]
+    real[:, ::1] out not None,          # out  (T, O)
+    int[:, ::1] which not None,         # out  (T, O)
+):
+    """out[t, o] = largest of table[rows[p], o] over p in segment t, 0 if it is empty.
+
+    which[t, o] is the row that has it, the first p of several, or -1.
+    """
+    cdef Py_ssize_t t, p, o, width = out.shape[1]
+    cdef const real* row
+    cdef real* best
+    cdef int* best_row
+    cdef int here
+    cdef bint better
+    if width == 0:
+        return
+    with nogil:
+        for t in range(out.shape[0]):
+            best, best_row = &out[t, 0], &which[t, 0]
+            if starts[t] == starts[t + 1]:
+                memset(best, 0, width * sizeof(real))
+                memset(best_row, 0xFF, width * sizeof(int))
+                continue
+            here = rows[starts[t]]
+            memcpy(best, &table[here, 0], width * sizeof(real))
+            for o in range(width):
+                best_row[o] = here
+            for p in range(starts[t] + 1, starts[t + 1]):
+                here = rows[p]
+                row = &table[here, 0]
+                # Without branches, so that the compiler can take several at once.
+                for o in range(width):
+                    better = row[o] > best[o]
+                    best_row[o] += (here - best_row[o]) * better
+                for o in range(width):
+                    best[o] = row[o] if row[o] > best[o] else best[o]
+
+
+def scatter_add_maxes(
+    const real[:, ::1] values not None,  # in   (T, O)
+    const int[:, ::1] which not None,    # in   (T, O), entries -1..V-1
+    real[:, ::1] out not None,           # out  (V, O), added to
+):
+    """out[which[t, o], o] += values[t, o]: the gradient of max_rows."""
+    cdef Py_ssize_t t, o
+    with nogil:
+        for t in range(values.shape[0]):
+            for o in range(values.shape[1]):
+                if which[t, o] >= 0:
+                    out[which[t, o], o] += values[t, o]

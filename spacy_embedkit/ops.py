@@ -124,6 +124,79 @@ def scatter_add_sums(
     return cast(Floats2d, out)
 
 
+def mean_rows(ops: Ops, table: Floats2d, rows: Ints1d, lengths: Ints1d) -> Floats2d:
+    """Average the table rows of each segment; else as sum_rows."""
+    if not isinstance(ops, NumpyOps):
+        return reference_ops.mean_rows(ops, table, rows, lengths)
+    E, index = numpy.ascontiguousarray(table), as_index(rows)
+    check_rows("mean_rows", index, len(E))
+    starts = segment_starts("mean_rows", lengths, len(index))
+    out = numpy.empty((len(lengths), E.shape[1]), dtype=E.dtype)
+    _ops.mean_rows(E, index, starts, out)
+    return cast(Floats2d, out)
+
+
+def scatter_add_means(
+    ops: Ops, values: Floats2d, rows: Ints1d, lengths: Ints1d, n_rows: int
+) -> Floats2d:
+    """Gradient of mean_rows to its table; else as scatter_add_sums."""
+    if not isinstance(ops, NumpyOps):
+        return reference_ops.scatter_add_means(ops, values, rows, lengths, n_rows)
+    dY, index = numpy.ascontiguousarray(values), as_index(rows)
+    check_rows("scatter_add_means", index, n_rows)
+    check_length("scatter_add_means", "values", len(dY), "lengths", len(lengths))
+    starts = segment_starts("scatter_add_means", lengths, len(index))
+    out = numpy.zeros((n_rows, dY.shape[1]), dtype=dY.dtype)
+    _ops.scatter_add_means(dY, index, starts, out)
+    return cast(Floats2d, out)
+
+
+def max_rows(
+    ops: Ops, table: Floats2d, rows: Ints1d, lengths: Ints1d
+) -> Tuple[Floats2d, Ints2d]:
+    """Take the largest of each column over the table rows of each segment.
+
+    Takes and raises what sum_rows does.
+    Returns (Y, which): Y (T, O), zeros for a segment of length 0; which (T, O) int32,
+        the table row that each value is from, the first of equal ones; -1 if none.
+    """
+    if not isinstance(ops, NumpyOps):
+        return reference_ops.max_rows(ops, table, rows, lengths)
+    E, index = numpy.ascontiguousarray(table), as_index(rows)
+    check_rows("max_rows", index, len(E))
+    starts = segment_starts("max_rows", lengths, len(index))
+    out = numpy.empty((len(lengths), E.shape[1]), dtype=E.dtype)
+    which = numpy.empty(out.shape, dtype="i")
+    _ops.max_rows(E, index, starts, out, which)
+    return cast(Floats2d, out), cast(Ints2d, which)
+
+
+def scatter_add_maxes(
+    ops: Ops, values: Floats2d, which: Ints2d, n_rows: int
+) -> Floats2d:
+    """Gradient of max_rows to its table: (T, O) and the `which` it gave to (n_rows, O).
+
+    Raises ValueError if the shapes differ, IndexError on an entry not in -1..n_rows-1.
+    """
+    if values.shape != which.shape:
+        raise ValueError(
+            f"scatter_add_maxes: values are {values.shape} and which is {which.shape}; "
+            "give one entry of which for each value"
+        )
+    if not isinstance(ops, NumpyOps):
+        return reference_ops.scatter_add_maxes(ops, values, which, n_rows)
+    dY = numpy.ascontiguousarray(values)
+    source = numpy.ascontiguousarray(which, dtype="i")
+    if source.min(initial=-1) < -1 or source.max(initial=-1) >= n_rows:
+        raise IndexError(
+            f"scatter_add_maxes: which is {source.min()} to {source.max()}, but the "
+            f"table has {n_rows} rows; give entries of -1 to {n_rows - 1}"
+        )
+    out = numpy.zeros((n_rows, dY.shape[1]), dtype=dY.dtype)
+    _ops.scatter_add_maxes(dY, source, out)
+    return cast(Floats2d, out)
+
+
 def as_index(rows: Ints1d) -> NDArray:
     """Row numbers as the kernels take them: contiguous int32."""
     return numpy.ascontiguousarray(rows, dtype="i")

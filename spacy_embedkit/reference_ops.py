@@ -9,7 +9,7 @@ from typing import List, Tuple
 import numpy
 from numpy.typing import NDArray
 from thinc.api import Ops
-from thinc.types import Floats2d, Ints1d
+from thinc.types import Floats2d, Ints1d, Ints2d
 
 MASK = 2**64 - 1
 FNV_OFFSET = 14695981039346656037
@@ -74,6 +74,47 @@ def scatter_add_sums(
     """Gradient of sum_rows to the table: (T, O), (P,), (T,) to (n_rows, O)."""
     segments = ops.xp.repeat(ops.xp.arange(len(lengths)), ops.to_numpy(lengths))
     return scatter_add_rows(ops, values[segments], rows, n_rows)
+
+
+def mean_rows(ops: Ops, table: Floats2d, rows: Ints1d, lengths: Ints1d) -> Floats2d:
+    """Mean of the table rows of each segment: (V, O), (P,), (T,) to (T, O)."""
+    counts = ops.xp.maximum(ops.asarray1i(lengths), 1).astype(table.dtype)
+    return sum_rows(ops, table, rows, lengths) / counts[:, None]
+
+
+def scatter_add_means(
+    ops: Ops, values: Floats2d, rows: Ints1d, lengths: Ints1d, n_rows: int
+) -> Floats2d:
+    """Gradient of mean_rows to the table: (T, O), (P,), (T,) to (n_rows, O)."""
+    counts = ops.xp.maximum(ops.asarray1i(lengths), 1).astype(values.dtype)
+    return scatter_add_sums(ops, values / counts[:, None], rows, lengths, n_rows)
+
+
+def max_rows(
+    ops: Ops, table: Floats2d, rows: Ints1d, lengths: Ints1d
+) -> Tuple[Floats2d, Ints2d]:
+    """Largest value of each segment and its row: (V, O), (P,), (T,) to 2 x (T, O)."""
+    counts = ops.asarray1i(lengths)
+    filled = counts > 0
+    out = ops.alloc2f(len(counts), table.shape[1], dtype=table.dtype)
+    which = ops.alloc2i(*out.shape) - 1
+    if len(rows):
+        # thinc takes no segments of length 0.
+        best, place = ops.reduce_max(ops.as_contig(table[rows]), counts[filled])
+        starts = (counts.cumsum() - counts)[filled]
+        out[filled], which[filled] = best, rows[place + starts[:, None]]
+    return out, which
+
+
+def scatter_add_maxes(
+    ops: Ops, values: Floats2d, which: Ints2d, n_rows: int
+) -> Floats2d:
+    """Gradient of max_rows to the table: 2 x (T, O) to (n_rows, O)."""
+    width = values.shape[1]
+    out = ops.alloc1f(n_rows * width, dtype=values.dtype)
+    entries = which * width + ops.xp.arange(width, dtype="i")
+    ops.scatter_add(out, entries[which >= 0], values[which >= 0])
+    return ops.reshape2f(out, n_rows, width)
 
 
 def gather_windows(X: NDArray, centers: NDArray, w: int) -> NDArray:

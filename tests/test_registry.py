@@ -93,6 +93,12 @@ CONFIGS = {
         get_spans = {"@span_getters":"spacy-embedkit.sent_spans.v1","max_length":9}
         layers = "mix"
         """,
+    "spacy-embedkit.reduce_mean.v1": "",
+    "spacy-embedkit.reduce_sum.v1": "",
+    "spacy-embedkit.reduce_max.v1": "",
+    "spacy-embedkit.reduce_first.v1": "",
+    "spacy-embedkit.reduce_last.v1": "",
+    "spacy-embedkit.reduce_attention.v1": "nO = 8",
     "spacy-embedkit.unfreeze.v1": "frozen_steps = 100",
     "spacy-embedkit.sent_spans.v1": "max_length = 10\npack = 20",
     "spacy-embedkit.paragraph_spans.v1": "max_length = 10\npack = 20",

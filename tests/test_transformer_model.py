@@ -358,6 +358,28 @@ def test_listener_can_be_replaced(tmp_path) -> None:
     assert [[token.tag_ for token in doc] for doc in loaded.pipe(TEXTS)] == expected
 
 
+@pytest.mark.parametrize("kind", ["mean", "sum", "max", "first", "last", "attention"])
+def test_pooling_takes_tokens_without_wordpieces(kind) -> None:
+    config = ours()
+    block = config["components"]["tagger"]["model"]["tok2vec"]
+    block["pooling"] = {"@layers": f"spacy-embedkit.reduce_{kind}.v1"}
+    nlp, examples = make(config)
+    losses = train(nlp, examples, 20)
+    assert losses[-1]["tagger"] < losses[0]["tagger"]
+    rows = vectors(nlp)[1]
+    assert [bool(row.any()) for row in rows] == [True, False, True, True]
+
+
+@pytest.mark.parametrize("kind", ["max", "first", "last"])
+def test_pooling_of_thinc_stops_there(kind) -> None:
+    config = stock()
+    block = config["components"]["tagger"]["model"]["tok2vec"]
+    block["pooling"] = {"@layers": f"reduce_{kind}.v1"}
+    nlp, examples = make(config)
+    with pytest.raises((ValueError, IndexError)):
+        train(nlp, examples, 1)
+
+
 @pytest.mark.parametrize("keep", [0, 4])
 def test_layers_to_keep_are_checked(keep) -> None:
     with pytest.raises(ValueError, match=f"keep_layers is {keep}.*give 1 to 3"):

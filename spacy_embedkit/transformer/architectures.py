@@ -3,10 +3,11 @@
 from typing import Any, Callable, Dict, Generator, List, Literal, Optional, Union
 
 from spacy.tokens import Doc
-from thinc.api import Model, chain, reduce_mean
+from thinc.api import Model, chain
 from thinc.types import Floats2d, Ragged
 
 from ..checks import check_positive
+from ..layers.pooling import build_reduce_mean_v1
 from ..schedules import Scheduled
 from ..settings import import_extra
 
@@ -108,7 +109,7 @@ def build_transformer_listener_v1(
 
     listener = TransformerListener(upstream_name=upstream)
     model: Model[List[Doc], List[Floats2d]] = chain(
-        listener, token_vectors(pooling or reduce_mean(), grad_factor, layers)
+        listener, token_vectors(pooling or build_reduce_mean_v1(), grad_factor, layers)
     )
     model.set_ref("listener", listener)
     return model
@@ -153,5 +154,5 @@ def build_tok2vec_transformer_v1(
 
     from .listener import token_vectors
 
-    tokens = token_vectors(pooling or reduce_mean(), grad_factor, layers)
+    tokens = token_vectors(pooling or build_reduce_mean_v1(), grad_factor, layers)
     return chain(chain(model, split_trf_batch()), tokens)  # type: ignore[arg-type]
