@@ -1,6 +1,11 @@
 """TransformerModel.v1 and TransformerListener.v1 against those of stock."""
 
+import os
 import pickle
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -11,7 +16,7 @@ import pytest
 import spacy
 from spacy.training import Example
 from spacy.util import load_config, load_model_from_config
-from thinc.api import Config, fix_random_seed
+from thinc.api import SGD, Config, fix_random_seed
 
 torch = pytest.importorskip(
     "torch", reason="needs pip install 'spacy-embedkit[transformers]'"
@@ -209,20 +214,52 @@ def test_layers_thaw_from_the_top() -> None:
     assert is_embedded
 
 
+def test_lower_layers_learn_slower() -> None:
+    steps = []
+    for decay in (1.0, 0.5):
+        nlp, examples = make(ours(f"layer_decay = {decay}"))
+        optimizer = SGD(0.1, L2=0.0, grad_clip=0.0, use_averages=False)
+        nlp.update(examples, sgd=optimizer)
+        before = weights(nlp)
+        train(nlp, examples, 1, optimizer)
+        after = weights(nlp)
+        steps.append({name: (after[name] - before[name]).abs().sum() for name in after})
+    for name, share in {
+        "encoder.layer.2.output.dense.weight": 1.0,
+        "encoder.layer.1.output.dense.weight": 0.5,
+        "encoder.layer.0.output.dense.weight": 0.25,
+        "embeddings.word_embeddings.weight": 0.125,
+    }.items():
+        assert float(steps[1][name] / steps[0][name]) == pytest.approx(share, rel=0.1)
+
+
 FACTOR = """
 [components.tagger.model.tok2vec.grad_factor]
 @schedules = "constant_then.v1"
-rate = 0.0
+rate = {first}
 steps = 2
 
 [components.tagger.model.tok2vec.grad_factor.schedule]
 @schedules = "constant.v1"
-rate = 1.0
+rate = {then}
 """
+THAW = FACTOR.format(first=0.0, then=1.0)
+FREEZE = FACTOR.format(first=1.0, then=0.0)
 
 
-def test_factor_may_be_a_schedule() -> None:
-    nlp, examples = make(Config().from_str(ours().to_str() + FACTOR))
+@pytest.mark.parametrize(
+    ("factor", "expected"),
+    [(THAW, [False, False, True, True]), (FREEZE, [True, True, False, False])],
+)
+def test_factor_may_be_a_schedule(factor, expected) -> None:
+    nlp, examples = make(Config().from_str(ours().to_str() + factor))
+    # Gradients reach the transformer where the weights behind it are not zero.
+    for node in nlp.get_pipe("tagger").model.walk():
+        if node.has_param("W"):
+            W = node.get_param("W")
+            node.set_param(
+                "W", numpy.linspace(0, 1, W.size, dtype="f").reshape(W.shape)
+            )
     optimizer = nlp.create_optimizer()
     found = []
     for _ in range(4):
@@ -231,13 +268,13 @@ def test_factor_may_be_a_schedule() -> None:
         nlp.update(examples[:3], sgd=False)
         train(nlp, examples[3:], 1, optimizer)
         found.append(bool(changed(before, weights(nlp))))
-    assert found == [False, False, True, True]
+    assert found == expected
 
 
 def test_schedule_is_broken_in_stock() -> None:
     config = stock()
     replace(config, MODEL, "spacy-embedkit.TransformerModel.v1")
-    text = config.to_str() + FACTOR
+    text = config.to_str() + THAW
     nlp, examples = make(Config().from_str(text))
     with pytest.raises((TypeError, ValueError)):
         train(nlp, examples, 1)
@@ -330,7 +367,7 @@ def test_own_files_come_back(tmp_path) -> None:
 
 
 def test_schedules_do_not_keep_a_pipeline_from_being_copied() -> None:
-    text = ours().to_str() + SCHEDULE + FACTOR
+    text = ours().to_str() + SCHEDULE + THAW
     nlp, _ = make(Config().from_str(text))
     copy = pickle.loads(pickle.dumps(nlp))
     assert_same_vectors(vectors(copy), vectors(nlp), atol=0)
@@ -392,3 +429,43 @@ def test_layers_above_are_dropped() -> None:
     last = nlp("the cat")._.trf_data.model_output.last_hidden_state
     numpy.testing.assert_allclose(last, hidden, atol=1e-5)
     assert len(nlp.get_pipe("transformer").model.transformer.encoder.layer) == 2
+
+
+PROCESSES = """
+import spacy, sys, torch
+torch.set_num_threads(2)
+nlp = spacy.load(sys.argv[1])
+# Large enough for two threads, so that there are some when the process is forked.
+texts = ["the cat sat on a mat " * 100] * 8 + ["the", "", "a cat"]
+expected = [[token.tag_ for token in doc] for doc in nlp.pipe(texts)]
+found = nlp.pipe(texts, n_process=2, batch_size=4)
+assert [[token.tag_ for token in doc] for doc in found] == expected
+"""
+
+
+def pipe_with_processes(config: Config, folder: Path, timeout: float) -> int:
+    """Predict with two threads, then with two processes; return the exit status."""
+    nlp, examples = make(config)
+    train(nlp, examples)
+    nlp.to_disk(folder)
+    command = [sys.executable, "-c", PROCESSES, str(folder)]
+    # Those that hang are in the group of their parent.
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        return process.wait(timeout)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_processes_predict_what_one_does(tmp_path) -> None:
+    assert pipe_with_processes(ours(), tmp_path, 120) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_processes_hang_in_stock(tmp_path) -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        pipe_with_processes(stock(), tmp_path, 30)

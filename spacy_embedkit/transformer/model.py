@@ -1,5 +1,6 @@
 """The layer of a pipeline that runs a transformer: docs to a batch of its outputs."""
 
+import os
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -41,6 +42,18 @@ class TransformerSettings:
     keep_layers: Optional[int] = None
     trained_layers: Optional[Scheduled[int]] = None
     layer_decay: float = 1.0
+
+
+def use_one_thread() -> None:
+    """Compute on one thread, as a process that was forked has to.
+
+    The other threads of OpenMP are not there, and it would wait for them for ever.
+    """
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=use_one_thread)
 
 
 class TransformerModel(StockTransformerModel):

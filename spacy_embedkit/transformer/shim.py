@@ -65,11 +65,10 @@ class TransformerShim(HFShim):
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Let the optimizer change what learns; the rest keeps every bit."""
-        if not self.is_frozen:
-            for name, weights in self._model.named_parameters():
-                if weights.grad is not None and weights.requires_grad:
-                    self._update(optimizer, name, weights)
-            self._grad_scaler.update()
+        for name, weights in self._model.named_parameters():
+            if weights.grad is not None:
+                self._update(optimizer, name, weights)
+        self._grad_scaler.update()
         if self.trained_layers is not None:
             self.trained_layers.advance()
 
