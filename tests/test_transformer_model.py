@@ -482,3 +482,23 @@ def test_processes_predict_what_one_does(tmp_path) -> None:
 def test_processes_hang_in_stock(tmp_path) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         pipe_with_processes(stock(), tmp_path, 30)
+
+
+def test_layers_that_share_weights_cannot_be_dropped(tmp_path) -> None:
+    from transformers import AlbertConfig, AlbertModel, AutoTokenizer
+
+    AlbertModel(
+        AlbertConfig(
+            vocab_size=300,
+            embedding_size=8,
+            hidden_size=8,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            intermediate_size=8,
+        )
+    ).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(transformer()).save_pretrained(tmp_path)
+    config = ours("keep_layers = 2")
+    config["components"]["transformer"]["model"]["name"] = str(tmp_path)
+    with pytest.raises(ValueError, match="can't be taken apart"):
+        make(config)

@@ -123,6 +123,11 @@ def set_transformer(
                 f"{model.attrs['name']} has {n_layers}: give 1 to {n_layers}"
             )
         drop_layers_above(loaded.transformer, keep_layers)
+        if loaded.transformer.config.num_hidden_layers != keep_layers:
+            raise ValueError(
+                f"TransformerModel.v1: keep_layers is {keep_layers}, but the layers of "
+                f"{model.attrs['name']} can't be taken apart; leave it out"
+            )
     stock.set_pytorch_transformer(model, loaded)
     hand_tokenizer_over(model)
 
