@@ -10,6 +10,7 @@ from thinc import api
 from thinc.api import NumpyOps, chain
 from thinc.types import Ragged
 
+from spacy_embedkit import ops
 from spacy_embedkit.layers import pooling
 
 from .gradients import assert_gradient
@@ -207,3 +208,10 @@ def test_attention_refuses_another_width():
     model = pooling.build_reduce_attention_v1(nO=2).initialize()
     with pytest.raises(ValueError, match="rows are 3 wide, but the query is 2"):
         model.predict(Ragged(ROWS, ints(2)))
+
+
+@pytest.mark.parametrize("entry", [-2, 3])
+def test_sources_outside_the_table_are_refused(entry):
+    values = numpy.ones((1, 1), dtype="f")
+    with pytest.raises(IndexError, match=r"give entries of -1 to 2"):
+        ops.scatter_add_maxes(CPU, values, ints(entry).reshape(1, 1), 3)

@@ -215,6 +215,15 @@ def test_layers_thaw_from_the_top() -> None:
     assert is_embedded
 
 
+def test_hidden_layers_below_the_trained_ones_stay() -> None:
+    nlp, examples = make(ours("trained_layers = 1", 'layers = "mix"'))
+    before = weights(nlp)
+    train(nlp, examples)
+    names = changed(before, weights(nlp))
+    assert names
+    assert all(name.startswith("encoder.layer.2.") for name in names)
+
+
 def test_lower_layers_learn_slower() -> None:
     steps = []
     for decay in (1.0, 0.5):
