@@ -304,12 +304,15 @@ def test_layers_are_learned_from(layers) -> None:
 
 @pytest.mark.parametrize("layers", ['"mix"', "[0, 2]"])
 def test_gradients_of_hidden_layers(layers) -> None:
-    nlp, _ = make(ours(listener=f"layers = {layers}"))
+    nlp, _ = make(ours(listener=f"layers = {layers}\ngrad_factor = 0.5"))
     docs = [nlp.make_doc(text) for text in TEXTS]
-    component = nlp.get_pipe("transformer")
-    model = component.model
+    model = nlp.get_pipe("transformer").model
     tokens = nlp.get_pipe("tagger").model.get_ref("tok2vec").layers[1]
     embeddings = model.transformer.embeddings.word_embeddings.weight
+    tokens.predict(model.predict(docs).doc_data)
+    if tokens.has_param("layer_weights"):
+        tokens.set_param("layer_weights", numpy.asarray([0.3, -0.2, 0.5, 0], "f"))
+        tokens.set_param("scale", numpy.asarray([1.5], "f"))
 
     def forward():
         full, backprop = model.begin_update(docs)
@@ -322,18 +325,26 @@ def test_gradients_of_hidden_layers(layers) -> None:
     datas = back([d.copy() for d in direction])
     backprop(full.unsplit_by_doc([data.tensors for data in datas]))
     piece = int(full.wordpieces.input_ids[0, 1])
-    for column in (0, 5):
-        expected = 0.0
-        for sign in (1, -1):
+
+    def slope(values, place):
+        """Change of the output in the direction, by differences."""
+        ends = []
+        for step in (1e-2, -1e-2):
             with torch.no_grad():
-                embeddings[piece, column] += sign * 1e-2
+                values[place] += step
             pairs = zip(forward()[2], direction, strict=True)
-            expected += sign * sum(float((a * b).sum()) for a, b in pairs) / 2e-2
+            ends.append(sum(float((a * b).sum()) for a, b in pairs))
             with torch.no_grad():
-                embeddings[piece, column] -= sign * 1e-2
-        assert float(embeddings.grad[piece, column]) == pytest.approx(
-            expected, rel=0.05, abs=0.05
-        )
+                values[place] -= step
+        return (ends[0] - ends[1]) / 2e-2
+
+    for place in ((piece, 0), (piece, 5)):
+        expected = pytest.approx(0.5 * slope(embeddings, place), rel=0.05, abs=0.05)
+        assert float(embeddings.grad[place]) == expected
+    for name in tokens.param_names if tokens.has_param("scale") else ():
+        # The factor is for the transformer alone.
+        expected = pytest.approx(slope(tokens.get_param(name), 0), rel=0.05, abs=0.05)
+        assert float(tokens.get_grad(name)[0]) == expected
 
 
 def test_two_listeners_one_of_them_stock() -> None:
