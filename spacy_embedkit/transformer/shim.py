@@ -29,6 +29,8 @@ class TransformerShim(HFShim):
     layer_decay: What the learning rate of a layer is multiplied by for the one below.
     """
 
+    _model: Any
+
     def __init__(
         self,
         model: HFObjects,
