@@ -347,6 +347,24 @@ def test_gradients_of_hidden_layers(layers) -> None:
         assert float(tokens.get_grad(name)[0]) == expected
 
 
+def test_gradients_of_hidden_layers_add_up_and_are_used_once() -> None:
+    nlp, _ = make(ours())
+    docs = [nlp.make_doc(text) for text in TEXTS[:2]]
+    batch = nlp.get_pipe("transformer").model.predict(docs)
+    last = [data.model_output.last_hidden_state for data in batch.doc_data]
+    ones = numpy.ones_like(last[0])
+    # The second doc has none.
+    for _ in range(2):
+        batch.doc_data[0].add_gradient(1, ones)
+    whole = batch.unsplit_by_doc([[rows] for rows in last])
+    found = whole.model_output["hidden_gradients"][1].numpy()
+    assert found.shape == batch.model_output.last_hidden_state.shape
+    assert (found[: len(ones)] == 2).all()
+    assert not found[len(ones) :].any()
+    again = batch.unsplit_by_doc([[rows] for rows in last])
+    assert "hidden_gradients" not in again.model_output
+
+
 def test_two_listeners_one_of_them_stock() -> None:
     config = ours(listener='layers = "mix"')
     components = config["components"]
