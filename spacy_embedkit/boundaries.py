@@ -1,4 +1,4 @@
-"""Where sentences, paragraphs and words of a doc start."""
+"""Where sentences, paragraphs and words of a doc start, and where spans meet."""
 
 import re
 from itertools import pairwise
@@ -7,7 +7,7 @@ from typing import List, Tuple
 import numpy
 from numpy.typing import NDArray
 from spacy.attrs import IS_QUOTE, IS_RIGHT_PUNCT, IS_SPACE, LENGTH, ORTH, SPACY
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 
 # Two line breaks with nothing but space between them, and the space that follows.
 BLANK_LINE = re.compile(r"(?:(?>\r\n?|\n)[^\S\r\n]*(?>\r\n?|\n)|\u2029)\s*")
@@ -94,3 +94,15 @@ def pack_pieces(pieces: List[Tuple[int, int]], size: int) -> List[Tuple[int, int
         else:
             packed.append((start, end))
     return packed
+
+
+def core_ranges(spans: List[Span]) -> List[Tuple[int, int]]:
+    """Return the tokens to count in each span of a doc, from start to end.
+
+    spans: Sorted by start and by end, without gaps; they may overlap. Each token is in
+        one range, that of the span whose edges are farther away: half of an overlap
+        counts to each side, a token in its middle to the second.
+    """
+    cuts = [(left.end + right.start) // 2 for left, right in pairwise(spans)]
+    edges = [spans[0].start, *cuts, spans[-1].end] if spans else []
+    return list(pairwise(edges))

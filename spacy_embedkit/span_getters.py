@@ -5,7 +5,6 @@ this module leave no token out, and give none for a doc without tokens.
 """
 
 from functools import partial
-from itertools import pairwise
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from spacy.tokens import Doc, Span
@@ -80,10 +79,10 @@ def build_wordpiece_spans_v1(
         WordpieceSpans.set_tokenizer.
     context (int): Wordpieces that a span has in common with the core of the one before,
         and of the one behind, 0 or more: spans overlap by up to twice as much, half of
-        it on each side of the cut. With the TransformerModel of spacy-transformers a
-        token in an overlap gets the mean of what both spans give for it, as with
-        strided_spans. core_ranges says which tokens to count in which span, so that
-        each counts once, where it has most context.
+        it on each side of the cut. With TransformerModel.v1 a token in an overlap
+        counts once, in the span where it has most context; with that of
+        spacy-transformers it gets the mean of what both spans give, as with
+        strided_spans.
     tokenizer_config (dict): Settings of the tokenizer that change its wordpieces, as in
         the model.
     Raises: ValueError if a setting is out of its range; when called, if the tokenizer
@@ -123,18 +122,6 @@ def paragraph_spans(
             pieces = _cut_paragraphs(doc, pieces, max_length)
         spans.append(_spans(doc, pieces if pack is None else pack_pieces(pieces, pack)))
     return spans
-
-
-def core_ranges(spans: List[Span]) -> List[Tuple[int, int]]:
-    """Return the tokens to count in each span of a doc, from start to end.
-
-    spans: Sorted by start and by end, without gaps; they may overlap. Each token is in
-        one range, that of the span whose edges are farther away: half of an overlap
-        counts to each side, a token in its middle to the second.
-    """
-    cuts = [(left.end + right.start) // 2 for left, right in pairwise(spans)]
-    edges = [spans[0].start, *cuts, spans[-1].end] if spans else []
-    return list(pairwise(edges))
 
 
 def _cut_paragraphs(

@@ -12,12 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc
 
-from spacy_embedkit.boundaries import sentence_starts
+from spacy_embedkit.boundaries import core_ranges, sentence_starts
 from spacy_embedkit.span_getters import (
     build_paragraph_spans_v1,
     build_sent_spans_v1,
     build_wordpiece_spans_v1,
-    core_ranges,
 )
 
 NLP = spacy.blank("en")

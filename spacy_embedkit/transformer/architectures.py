@@ -13,6 +13,7 @@ from ..settings import import_extra
 
 Schedule = Union[float, List[float], Generator]
 Layers = Union[Literal["last", "mix"], List[int]]
+Precision = Literal["float32", "bfloat16", "int8"]
 
 
 def build_transformer_model_v1(
@@ -26,6 +27,8 @@ def build_transformer_model_v1(
     keep_layers: Optional[int] = None,
     trained_layers: Union[int, List[int], Generator, None] = None,
     layer_decay: float = 1.0,
+    inference_precision: Precision = "float32",
+    lora: Optional[Dict[str, Any]] = None,
 ) -> Model[List[Doc], Any]:
     """Run a transformer, for `[components.transformer.model]`.
 
@@ -50,7 +53,7 @@ def build_transformer_model_v1(
     Shapes: docs -> FullTransformerBatch, `last_hidden_state` (spans, L, width).
     Raises: ValueError on a setting that is not allowed; ImportError naming the extra.
     Source: Howard and Ruder 2018, arXiv:1801.06146, for layer_decay and for unfreezing
-        layer by layer.
+        layer by layer; Hu et al. 2021, arXiv:2106.09685, for lora.
     """
     label = "TransformerModel.v1"
     check_positive(label, "batch_pieces", batch_pieces)
@@ -73,6 +76,8 @@ def build_transformer_model_v1(
             keep_layers,
             None if trained_layers is None else Scheduled(trained_layers),
             layer_decay,
+            inference_precision,
+            lora,
         )
     )
 
@@ -129,6 +134,8 @@ def build_tok2vec_transformer_v1(
     keep_layers: Optional[int] = None,
     trained_layers: Union[int, List[int], Generator, None] = None,
     layer_decay: float = 1.0,
+    inference_precision: Precision = "float32",
+    lora: Optional[Dict[str, Any]] = None,
 ) -> Model[List[Doc], List[Floats2d]]:
     """Run a transformer that one component has for itself.
 
@@ -149,6 +156,8 @@ def build_tok2vec_transformer_v1(
         keep_layers,
         trained_layers,
         layer_decay,
+        inference_precision,
+        lora,
     )
     from spacy_transformers.layers import split_trf_batch
 

@@ -11,7 +11,10 @@ from typing import Any, Dict, List
 from spacy_transformers.data_classes import FullTransformerBatch, TransformerData
 from thinc.api import get_array_module
 from thinc.types import Floats3d
-from thinc.util import xp2torch
+from thinc.util import torch2xp, xp2torch
+from transformers.file_utils import ModelOutput
+
+from .pieces import split_align
 
 # Gradients of hidden layers in what a backward pass is given: {layer: (N, L, width)}.
 HIDDEN_GRADIENTS = "hidden_gradients"
@@ -38,11 +41,27 @@ class LayeredBatch(FullTransformerBatch):
     """Outputs for a batch of docs that gathers what was left on those of each doc."""
 
     def split_by_doc(self) -> List[TransformerData]:
-        """Return the outputs for each doc."""
-        return [
-            LayeredData(data.wordpieces, data.model_output, data.align)
-            for data in super().split_by_doc()
-        ]
+        """Return the outputs for each doc; those of a doc without spans are empty."""
+        tensors: Any = self.model_output
+        arrays = {key: _to_arrays(value) for key, value in tensors.items()}
+        aligns = split_align(self.spans, self.align, self.wordpieces.input_ids.shape[1])
+        parts, start = [], 0
+        for spans, align in zip(self.spans, aligns, strict=True):
+            own = slice(start, start + len(spans))
+            start = own.stop
+            part = TransformerData.empty()
+            if spans:
+                output = ModelOutput(
+                    {
+                        key: [layer[own] for layer in value]
+                        if isinstance(value, list)
+                        else value[own]
+                        for key, value in arrays.items()
+                    }
+                )
+                part = LayeredData(self.wordpieces[own], output, align)
+            parts.append(part)
+        return parts
 
     def unsplit_by_doc(self, arrays: List[List[Floats3d]]) -> FullTransformerBatch:
         """Put the gradients of all docs together, and forget those of hidden layers.
@@ -64,3 +83,10 @@ class LayeredBatch(FullTransformerBatch):
         if gradients:
             whole.model_output[HIDDEN_GRADIENTS] = gradients
         return whole
+
+
+def _to_arrays(output: Any) -> Any:
+    """Turn a tensor, or one of each layer, to arrays that share their memory."""
+    if isinstance(output, tuple):
+        return [torch2xp(layer) for layer in output]
+    return torch2xp(output)

@@ -14,9 +14,12 @@ from thinc.api import Model
 
 from ..schedules import Scheduled
 from ..wordpiece_spans import WordpieceSpans
+from .adapters import add_adapters
 from .encoder import drop_layers_above
 from .encoding import encode
 from .hidden import LayeredBatch
+from .pieces import PieceReader
+from .precision import Precision
 from .shim import TransformerShim
 
 SpanGetter = Callable[[List[Doc]], List[List[Span]]]
@@ -36,6 +39,8 @@ class TransformerSettings:
     keep_layers: Optional[int] = None
     trained_layers: Optional[Scheduled[int]] = None
     layer_decay: float = 1.0
+    inference_precision: Precision = "float32"
+    lora: Optional[Dict[str, Any]] = None
 
 
 def use_one_thread() -> None:
@@ -58,6 +63,7 @@ class TransformerModel(StockTransformerModel):
 
     def __init__(self, settings: TransformerSettings) -> None:
         self.settings = settings
+        self._reader: Optional[PieceReader] = None
         super().__init__(settings.name, settings.get_spans)
         shim = TransformerShim(
             HFObjects(
@@ -71,6 +77,8 @@ class TransformerModel(StockTransformerModel):
             settings.grad_scaler_config,
             settings.trained_layers,
             settings.layer_decay,
+            settings.inference_precision,
+            settings.lora,
         )
         self._layers[0] = Model(
             "hf-pytorch",
@@ -80,9 +88,16 @@ class TransformerModel(StockTransformerModel):
         )
         self._func = forward
         self.attrs["set_transformer"] = partial(
-            set_transformer, keep_layers=settings.keep_layers
+            set_transformer, keep_layers=settings.keep_layers, lora=settings.lora
         )
         self.attrs["replace_listener_cfg"] = replace_listener_cfg
+
+    @property
+    def read(self) -> PieceReader:
+        """What turns spans into wordpieces."""
+        if self._reader is None or self._reader.tokenizer is not self.tokenizer:
+            self._reader = PieceReader(self.tokenizer)
+        return self._reader
 
     def copy(self) -> "TransformerModel":
         """Copy weights and settings."""
@@ -106,9 +121,13 @@ def replace_listener_cfg(
 
 
 def set_transformer(
-    model: StockTransformerModel, loaded: HFObjects, *, keep_layers: Optional[int]
+    model: StockTransformerModel,
+    loaded: HFObjects,
+    *,
+    keep_layers: Optional[int],
+    lora: Optional[Dict[str, Any]],
 ) -> None:
-    """Give a model its transformer, without the layers that are not kept."""
+    """Give a model its transformer: the layers that are kept, and adapters."""
     if keep_layers is not None:
         n_layers = int(loaded.transformer.config.num_hidden_layers)
         if not 1 <= keep_layers <= n_layers:
@@ -122,6 +141,7 @@ def set_transformer(
                 f"TransformerModel.v1: keep_layers is {keep_layers}, but the layers of "
                 f"{model.attrs['name']} can't be taken apart; leave it out"
             )
+    loaded.transformer = add_adapters(loaded.transformer, lora)
     stock.set_pytorch_transformer(model, loaded)
     hand_tokenizer_over(model)
 
@@ -142,14 +162,20 @@ def forward(
     """
     # One that was loaded from a file has not been handed over yet.
     hand_tokenizer_over(model)
-    full, backprop = stock.forward(model, docs, is_train)
+    get_spans = model.attrs["get_spans"]
+    spans = get_spans(docs)
+    is_each_once = isinstance(get_spans, WordpieceSpans)
+    pieces, align = model.read(spans, is_each_once=is_each_once)
+    output, backprop = model.layers[0](pieces, is_train)
     batch = LayeredBatch(
-        spans=full.spans,
-        wordpieces=full.wordpieces,
-        model_output=full.model_output,
-        align=full.align,
+        spans=spans, wordpieces=pieces, model_output=output, align=align
     )
     shim: Any = model.layers[0].shims[0]
-    if shim.is_frozen:
-        return batch, lambda d_batch: docs
-    return batch, backprop
+    is_frozen = shim.is_frozen
+
+    def backprop_to_docs(d_batch: FullTransformerBatch) -> List[Doc]:
+        if not is_frozen:
+            backprop(d_batch.model_output)
+        return docs
+
+    return batch, backprop_to_docs

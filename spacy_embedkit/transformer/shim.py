@@ -1,8 +1,9 @@
 """The weights of a transformer within a thinc model: trained, frozen, saved."""
 
 import re
+from contextlib import contextmanager
 from io import BytesIO
-from typing import Any, Dict, Optional, cast
+from typing import Any, Dict, Iterator, Optional, cast
 
 import srsly
 import torch
@@ -15,6 +16,8 @@ from thinc.types import FloatsXd
 from thinc.util import torch2xp, xp2torch
 
 from ..schedules import Scheduled
+from .adapters import MARK, ModelMaker, without_adapters
+from .precision import Precision, lowered
 
 # What is under "state" in a saved shim is told by this key; pickled if it is missing.
 FORMAT = "state_format"
@@ -27,6 +30,8 @@ class TransformerShim(HFShim):
     trained_layers: Layers that learn, from the top; the embeddings learn if there are
         more than the transformer has layers. None: all.
     layer_decay: What the learning rate of a layer is multiplied by for the one below.
+    inference_precision: With what predictions are computed.
+    lora: Settings of adapters, which are all that learns then.
     """
 
     _model: Any
@@ -38,14 +43,22 @@ class TransformerShim(HFShim):
         grad_scaler_config: Optional[Dict[str, Any]] = None,
         trained_layers: Optional[Scheduled[int]] = None,
         layer_decay: float = 1.0,
+        inference_precision: Precision = "float32",
+        lora: Optional[Dict[str, Any]] = None,
     ) -> None:
         super().__init__(
             model,
             mixed_precision=mixed_precision,
             grad_scaler_config=dict(grad_scaler_config or {}),
+            model_cls=ModelMaker(lora),
         )
         self.layer_decay = layer_decay
         self.trained_layers = trained_layers
+        self.inference_precision = inference_precision
+        self.lora = lora
+        # What predicts, and what it was made of.
+        self._served: Any = None
+        self._source: Any = None
 
     @property
     def n_layers(self) -> int:
@@ -57,16 +70,49 @@ class TransformerShim(HFShim):
         """Whether the coming update changes nothing."""
         return self.trained_layers is not None and self.trained_layers.value <= 0
 
+    @property
+    def served(self) -> Any:
+        """What predicts: the transformer, or a copy in the precision of inference."""
+        if self._served is None or self._source is not self._model:
+            self._source = self._model
+            self._served = without_adapters(self._model)
+            if self.inference_precision != "float32":
+                self._served = lowered(self._served, self.inference_precision)
+        return self._served
+
+    def predict(self, inputs: Any) -> Any:
+        """Run the transformer; its outputs are float32."""
+        served = self.served
+        if served is self._model:
+            return super().predict(inputs)
+        with torch.no_grad(), torch.autocast("cuda", enabled=self._mixed_precision):
+            return _to_float(served.eval()(*inputs.args, **inputs.kwargs))
+
+    @contextmanager
+    def use_params(self, params: Any) -> Iterator[None]:
+        """Use other weights for a while."""
+        self._served = None
+        with super().use_params(params):
+            yield
+        self._served = None
+
+    def to_device(self, device_type: str, device_id: int) -> None:
+        """Move the transformer to the CPU or a GPU."""
+        self._served = None
+        super().to_device(device_type, device_id)
+
     def begin_update(self, inputs: Any) -> Any:
         """Run the transformer, ready for a backward pass through layers that learn."""
         if self.trained_layers is not None:
             lowest = self.n_layers + 1 - self.trained_layers.value
             for name, weights in self._model.named_parameters():
-                weights.requires_grad_(self._layer(name) >= lowest)
+                may_learn = self.lora is None or MARK in name
+                weights.requires_grad_(may_learn and self._layer(name) >= lowest)
         return super().begin_update(inputs)
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Let the optimizer change what learns; the rest keeps every bit."""
+        self._served = None
         for name, weights in self._model.named_parameters():
             if weights.grad is not None:
                 self._update(optimizer, name, weights)
@@ -119,13 +165,35 @@ class TransformerShim(HFShim):
         """
         msg = srsly.msgpack_loads(bytes_data)
         if msg.pop(FORMAT, None) == SAFETENSORS:
+            weights = load_safetensors(msg["state"])
+            self._check_adapters(weights)
             file = BytesIO()
-            torch.save(load_safetensors(msg["state"]), file)
+            torch.save(weights, file)
             msg["state"] = file.getvalue()
             bytes_data = srsly.msgpack_dumps(msg)
         super().from_bytes(bytes_data)
+        self._served = None
         return self
+
+    def _check_adapters(self, weights: Dict[str, Any]) -> None:
+        has_them = any(MARK in name for name in weights)
+        if has_them != (self.lora is not None):
+            raise ValueError(
+                f"TransformerModel.v1: lora is {self.lora}, but the transformer was "
+                f"saved {'with' if has_them else 'without'} adapters; load it with the "
+                "config that it was saved with"
+            )
 
 
 class _NoWeights:
     state_dict = dict
+
+
+def _to_float(output: Any) -> Any:
+    """Turn the tensors of an output, and those of its layers, to float32."""
+    for key, value in output.items():
+        if isinstance(value, tuple):
+            output[key] = tuple(layer.float() for layer in value)
+        else:
+            output[key] = value.float()
+    return output

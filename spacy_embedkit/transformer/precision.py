@@ -1,0 +1,75 @@
+"""Transformers for inference with fewer bits than they were trained with."""
+
+from copy import deepcopy
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+Precision = Literal["float32", "bfloat16", "int8"]
+# The largest number of a signed byte, of which the smallest is never used.
+MOST = 127
+LEAST_SCALE = 1e-12
+
+
+def lowered(model: nn.Module, precision: Precision) -> nn.Module:
+    """Return a copy of a transformer that computes with fewer bits.
+
+    precision: bfloat16, or int8 for the products of its linear layers.
+    Raises: ValueError, if int8 is asked for on a GPU, or there are no such layers.
+    """
+    copied = deepcopy(model).eval().requires_grad_(False)
+    if precision == "bfloat16":
+        return copied.to(torch.bfloat16)
+    if any(weights.device.type != "cpu" for weights in copied.parameters()):
+        raise ValueError(
+            "TransformerModel.v1: inference_precision is int8, which is for the CPU; "
+            "use bfloat16 on a GPU"
+        )
+    found = [
+        (parent, name, child)
+        for parent in copied.modules()
+        for name, child in parent.named_children()
+        if type(child) is nn.Linear
+    ]
+    if not found:
+        raise ValueError(
+            "TransformerModel.v1: inference_precision is int8, but "
+            f"{type(model).__name__} has no linear layers of torch; use bfloat16"
+        )
+    for parent, name, child in found:
+        setattr(parent, name, Int8Linear(child))
+    return copied
+
+
+class Int8Linear(nn.Module):
+    """A linear layer whose product is of bytes: weights by output, inputs by row.
+
+    Each output has its own scale, and so has each row of the input: a wordpiece with
+    large values, of which transformers have some, costs the others nothing.
+    Source: Dettmers et al. 2022, LLM.int8(), arXiv:2208.07339, vector-wise
+        quantisation.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        weights, scales = quantise_rows(linear.weight.detach())
+        bias = linear.bias
+        self.register_buffer("weights", weights.t())
+        self.register_buffer("scales", scales.reshape(-1))
+        self.register_buffer("bias", None if bias is None else bias.detach())
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """Multiply: (..., I) float32 -> (..., O) float32."""
+        rows, row_scales = quantise_rows(X.reshape(-1, X.shape[-1]))
+        Y = torch._int_mm(rows, self.weights).float()
+        Y.mul_(row_scales).mul_(self.scales)
+        if self.bias is not None:
+            Y.add_(self.bias)
+        return Y.reshape(*X.shape[:-1], -1)
+
+
+def quantise_rows(X: torch.Tensor) -> Any:
+    """Return X as bytes, (N, I) int8, and what they count for, (N, 1) float32."""
+    scales = X.abs().amax(dim=1, keepdim=True).div_(MOST).clamp_(min=LEAST_SCALE)
+    return (X / scales).round_().to(torch.int8), scales
