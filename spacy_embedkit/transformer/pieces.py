@@ -82,7 +82,8 @@ class PieceReader:
         special = self.tokenizer.all_special_tokens
         align = get_alignment(spans, self._names[ids].tolist(), special)
         lengths = numpy.asarray(align.lengths)
-        return numpy.repeat(numpy.arange(len(lengths)), lengths), align.dataXd
+        owners = numpy.repeat(numpy.arange(len(lengths)), lengths)
+        return owners, numpy.asarray(align.dataXd)
 
 
 class Tokens:
@@ -127,7 +128,8 @@ def split_align(spans: NestedSpans, align: Ragged, length: int) -> List[Ragged]:
     spans, align: As in PieceReader. length: Wordpieces of a span with its padding.
     """
     tokens = Tokens([span for of_doc in spans for span in of_doc])
-    places, lengths = align.dataXd.reshape(-1), align.lengths
+    places = numpy.asarray(align.dataXd).reshape(-1)
+    lengths = numpy.asarray(align.lengths)
     ends = numpy.concatenate([[0], numpy.cumsum(lengths)])
     parts, n_spans = [], 0
     for of_doc in spans:

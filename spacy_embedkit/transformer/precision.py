@@ -1,7 +1,7 @@
 """Transformers for inference with fewer bits than they were trained with."""
 
 from copy import deepcopy
-from typing import Any, Literal
+from typing import Any, Literal, Optional
 
 import torch
 from torch import nn
@@ -50,6 +50,10 @@ class Int8Linear(nn.Module):
     Source: Dettmers et al. 2022, LLM.int8(), arXiv:2208.07339, vector-wise
         quantisation.
     """
+
+    weights: torch.Tensor
+    scales: torch.Tensor
+    bias: Optional[torch.Tensor]
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
