@@ -1,5 +1,6 @@
 """TransformerModel.v1 and TransformerListener.v1 against those of stock."""
 
+import gc
 import os
 import pickle
 import signal
@@ -540,3 +541,17 @@ def test_layers_that_share_weights_cannot_be_dropped(tmp_path) -> None:
     config["components"]["transformer"]["model"]["name"] = str(tmp_path)
     with pytest.raises(ValueError, match="can't be taken apart"):
         make(config)
+
+
+def test_updates_leave_nothing_behind() -> None:
+    nlp, examples = make(ours())
+    train(nlp, examples, steps=1)
+    before = count_tensors()
+    train(nlp, examples, steps=4)
+    assert count_tensors() <= before
+
+
+def count_tensors() -> int:
+    """Tensors that this process holds on to."""
+    gc.collect()
+    return sum(isinstance(found, torch.Tensor) for found in gc.get_objects())

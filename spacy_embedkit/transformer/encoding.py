@@ -61,6 +61,7 @@ def encode(
         ]
         if pairs:
             tensors, d_tensors = zip(*pairs, strict=True)
+            shim.begin_backprop()
             backprop(ArgsKwargs((list(tensors),), {"grad_tensors": list(d_tensors)}))
         return []
 

@@ -59,6 +59,8 @@ class TransformerShim(HFShim):
         # What predicts, and what it was made of.
         self._served: Any = None
         self._source: Any = None
+        # Zeros, for the gradients of weights by their names.
+        self._gradients: Dict[str, Any] = {}
 
     @property
     def n_layers(self) -> int:
@@ -110,6 +112,16 @@ class TransformerShim(HFShim):
                 weights.requires_grad_(may_learn and self._layer(name) >= lowest)
         return super().begin_update(inputs)
 
+    def begin_backprop(self) -> None:
+        """Give the weights the memory of their last gradients.
+
+        Where it is allocated anew each time, between that of texts of many sizes, what
+        the process holds grows by half.
+        """
+        for name, weights in self._model.named_parameters():
+            if weights.requires_grad and weights.grad is None:
+                weights.grad = self._gradients.pop(name, None)
+
     def finish_update(self, optimizer: Optimizer) -> None:
         """Let the optimizer change what learns; the rest keeps every bit."""
         self._served = None
@@ -129,8 +141,12 @@ class TransformerShim(HFShim):
                 cast(FloatsXd, torch2xp(weights.grad)),
                 lr_scale=self.layer_decay ** (self.n_layers - self._layer(name)),
             )
-            weights.data = xp2torch(changed, requires_grad=True, device=weights.device)
+            new = xp2torch(changed, device=weights.device)
+            # Changed in place, each would hold on to the one before, for ever.
+            if new.data_ptr() != weights.data_ptr():
+                weights.data = new
         # None, not zeros: without a gradient there is no update, nor any decay.
+        self._gradients[name] = weights.grad.zero_()
         weights.grad = None
 
     def _layer(self, name: str) -> int:
