@@ -36,6 +36,7 @@ class TransformerSettings:
     keep_layers: Optional[int] = None
     trained_layers: Optional[Scheduled[int]] = None
     layer_decay: float = 1.0
+    learn_rate_factor: float = 1.0
 
 
 def use_one_thread() -> None:
@@ -71,6 +72,7 @@ class TransformerModel(StockTransformerModel):
             settings.grad_scaler_config,
             settings.trained_layers,
             settings.layer_decay,
+            settings.learn_rate_factor,
         )
         self._layers[0] = Model(
             "hf-pytorch",

@@ -27,6 +27,7 @@ class TransformerShim(HFShim):
     trained_layers: Layers that learn, from the top; the embeddings learn if there are
         more than the transformer has layers. None: all.
     layer_decay: What the learning rate of a layer is multiplied by for the one below.
+    learn_rate_factor: What that of all is multiplied by.
     """
 
     _model: Any
@@ -38,6 +39,7 @@ class TransformerShim(HFShim):
         grad_scaler_config: Optional[Dict[str, Any]] = None,
         trained_layers: Optional[Scheduled[int]] = None,
         layer_decay: float = 1.0,
+        learn_rate_factor: float = 1.0,
     ) -> None:
         super().__init__(
             model,
@@ -45,6 +47,7 @@ class TransformerShim(HFShim):
             grad_scaler_config=dict(grad_scaler_config or {}),
         )
         self.layer_decay = layer_decay
+        self.learn_rate_factor = learn_rate_factor
         self.trained_layers = trained_layers
 
     @property
@@ -81,11 +84,15 @@ class TransformerShim(HFShim):
                 (self.id, name),
                 cast(FloatsXd, torch2xp(weights.data)),
                 cast(FloatsXd, torch2xp(weights.grad)),
-                lr_scale=self.layer_decay ** (self.n_layers - self._layer(name)),
+                lr_scale=self._scale(name),
             )
             weights.data = xp2torch(changed, requires_grad=True, device=weights.device)
         # None, not zeros: without a gradient there is no update, nor any decay.
         weights.grad = None
+
+    def _scale(self, name: str) -> float:
+        decay = self.layer_decay ** (self.n_layers - self._layer(name))
+        return float(self.learn_rate_factor * decay)
 
     def _layer(self, name: str) -> int:
         """Return the layer: 0 for embeddings, the top one for all behind the layers."""
