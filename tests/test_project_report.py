@@ -28,8 +28,9 @@ def test_report_takes_its_verdict_from_the_numbers() -> None:
 
 def make_scores(**tags: list[float]) -> dict[str, Any]:
     """Make what scores.json holds of recipes, from their tag scores seed by seed."""
+    costs = {"seconds": 1.0, "steps": 9, "bytes": 2_000_000}
     runs = [
-        {"recipe": name, "seed": seed, "seconds": 1.0, "scores": scores}
+        {"recipe": name, "seed": seed, "scores": scores, **costs}
         for name, values in tags.items()
         for seed, value in enumerate(values)
         for scores in [{split: {"b": {"tag_acc": value}} for split in ("dev", "test")}]
