@@ -3,6 +3,7 @@
 import numpy
 import pytest
 import spacy
+import srsly
 from typer.testing import CliRunner
 
 from spacy_embedkit.cli import embedkit_cli
@@ -50,6 +51,9 @@ def test_folder_teaches_what_the_pipeline_has_learned(pipeline, tmp_path):
     assert said == f"{tmp_path / 'out'}: a transformer of 3 layers, 16 wide"
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= files
+    config = srsly.read_json(tmp_path / "out" / "config.json")
+    before = srsly.read_json(tmp_path / "bert" / "config.json")
+    assert config == before
     assert not any(path.name.startswith(".") for path in tmp_path.iterdir())
     before, after = rows(tmp_path / "bert"), rows(tmp_path / "out")
     assert not numpy.allclose(before, after, atol=1e-3)

@@ -12,6 +12,8 @@ from ..settings import import_extra, one_line
 
 # What every folder of a transformer holds.
 CONFIG_FILE = "config.json"
+# That of BERT.
+LEAST_EPSILON = 1e-12
 
 
 def save_transformer(pipeline: str, folder: Path, component: Optional[str]) -> str:
@@ -32,6 +34,9 @@ def save_transformer(pipeline: str, folder: Path, component: Optional[str]) -> s
     config = model.transformer.config
     # Asked for by the listeners, and no property of the weights.
     config.output_hidden_states = False
+    # spacy-transformers loads configs through JSON that rounds tiny numbers to 0.
+    if getattr(config, "layer_norm_eps", None) == 0:
+        config.layer_norm_eps = LEAST_EPSILON
     with whole_folder(folder) as partial:
         model.transformer.save_pretrained(partial, safe_serialization=True)
         model.tokenizer.save_pretrained(partial)
