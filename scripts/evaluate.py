@@ -46,7 +46,20 @@ def score(nlp: Any, path: Path) -> dict[str, float]:
     names = (*METRICS, *PARSE_METRICS) if parsed else METRICS
     scores = nlp.evaluate(examples)
     # Without gold heads the scorer answers 0.0, not None, if a token is misaligned.
-    return {name: 100 * scores[name] for name in names if scores[name] is not None}
+    # A pipeline without a component has no score for what that would predict.
+    found = {name: scores.get(name) for name in names}
+    return {name: 100 * value for name, value in found.items() if value is not None}
+
+
+def read_facts(run: Path) -> dict[str, Any]:
+    """Return what the report says of a run besides its scores."""
+    facts = json.loads(run.read_text(encoding="utf-8"))
+    keys = ("recipe", "seed", "seconds", "best_dev_score")
+    words = facts["arguments"]
+    steps = int(words[words.index("--training.max_steps") + 1])
+    files = (run.parent / "model-best").rglob("*")
+    size = sum(path.stat().st_size for path in files if path.is_file())
+    return {key: facts[key] for key in keys} | {"steps": steps, "bytes": size}
 
 
 def score_runs(folder: Path, corpus: Path) -> list[dict[str, Any]]:
@@ -60,15 +73,13 @@ def score_runs(folder: Path, corpus: Path) -> list[dict[str, Any]]:
     results = []
     with tqdm(total=len(runs) * len(paths), desc="scoring", unit=" files") as bar:
         for run in runs:
-            facts = json.loads(run.read_text(encoding="utf-8"))
             nlp = load_pipeline(run.parent / "model-best")
             scores: dict[str, dict[str, dict[str, float]]] = {}
             for path in paths:
                 part = scores.setdefault(path.parent.name, {})
                 part[path.stem] = score(nlp, path)
                 bar.update()
-            keys = ("recipe", "seed", "seconds", "best_dev_score")
-            results.append({key: facts[key] for key in keys} | {"scores": scores})
+            results.append(read_facts(run) | {"scores": scores})
     return results
 
 

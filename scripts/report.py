@@ -129,7 +129,7 @@ def write_report(data: dict[str, Any], curves: dict[str, Any], args: Namespace) 
     with whole_output(args.folder / "report") as target:
         target.mkdir()
         draw(data, curves, names, args.metric, target / "report.png")
-        text = as_page(tables, lines, args, len(rows[0].base))
+        text = as_page(tables, lines, args, data["runs"])
         (target / "report.md").write_text(text, encoding="utf-8")
         text = json.dumps(data | results | {"conclusion": lines}, indent=1)
         (target / "metrics.json").write_text(text + "\n", encoding="utf-8")
@@ -143,13 +143,18 @@ def as_facts(row: Row) -> dict[str, Any]:
 
 
 def as_page(
-    tables: dict[str, list[list[str]]], lines: list[str], args: Namespace, seeds: int
+    tables: dict[str, list[list[str]]],
+    lines: list[str],
+    args: Namespace,
+    runs: list[dict[str, Any]],
 ) -> str:
     """Write the report in Markdown: conclusions, picture, tables, data."""
+    steps = {run["steps"] for run in runs}
+    said = "Equal steps for all." if len(steps) == 1 else "Steps are under Cost."
     parts = [
         f"# {args.folder.name}: {args.base} and {args.new}",
         "\n\n".join(lines),
-        f"Percent; mean of {seeds} seeds, in brackets each seed. Equal steps for all.",
+        f"Percent; mean of the seeds, in brackets each seed. {said}",
         "![scores](report.png)",
     ]
     parts += [f"## {name}\n\n{as_markdown(table)}" for name, table in tables.items()]

@@ -94,8 +94,9 @@ def ingredient_table(found: dict[str, list[Row]]) -> list[list[str]]:
 
 
 def cost_table(data: dict[str, Any], names: list[str]) -> list[list[str]]:
-    """Make the table of words per second and of training seconds."""
-    table = [["recipe", "words/s, median", "lowest to highest", "training seconds"]]
+    """Make the table of words per second, size, training steps and seconds."""
+    heading = ["recipe", "words/s, median", "lowest to highest", "MB on disk"]
+    table = [[*heading, "steps", "training seconds"]]
     for name in names:
         speed = data["speed"][name]
         runs = [run for run in data["runs"] if run["recipe"] == name]
@@ -104,6 +105,8 @@ def cost_table(data: dict[str, Any], names: list[str]) -> list[list[str]]:
                 name,
                 f"{speed['median']:.0f}",
                 f"{speed['lowest']:.0f} to {speed['highest']:.0f}",
+                f"{statistics.mean(run['bytes'] for run in runs) / 1e6:.1f}",
+                f"{runs[0]['steps']}",
                 " ".join(f"{run['seconds']:.0f}" for run in runs),
             ]
         )

@@ -201,7 +201,7 @@ def parse_args() -> Namespace:
     """Read the command line."""
     parser = parser_for(__doc__)
     add = parser.add_argument
-    add("out", type=Path, help="folder for runs/ and best/")
+    add("out", type=Path, help="folder for runs/ and the best model")
     add(
         "--recipe",
         action="append",
@@ -211,6 +211,7 @@ def parse_args() -> Namespace:
     add("--seeds", type=positive, default=2, help="runs of each recipe, seeds from 0")
     add("--steps", type=positive, required=True, help="training steps of each run")
     add("--eval-every", type=positive, required=True, help="steps between dev scores")
+    add("--best", default="best", help="name of the folder of the best model")
     add("--jobs", type=positive, default=2, help="runs at a time")
     parser.epilog = "Behind -- come overrides for all recipes."
     place = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
@@ -224,7 +225,7 @@ def main() -> None:
     args = parse_args()
     runs = plan_runs(args)
     train_all(runs, args.jobs, args.steps)
-    keep_best(runs, runs[-1].recipe, args.out / "best")
+    keep_best(runs, runs[-1].recipe, args.out / args.best)
 
 
 if __name__ == "__main__":

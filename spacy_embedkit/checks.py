@@ -22,6 +22,12 @@ def check_not_negative(name: str, setting: str, value: int) -> None:
         raise ValueError(f"{name}: {setting} is {value}, but 0 or more is needed")
 
 
+def check_above_0(name: str, setting: str, value: float) -> None:
+    """Raise ValueError unless the value is above 0."""
+    if not value > 0:
+        raise ValueError(f"{name}: {setting} is {value}, but it must be above 0")
+
+
 def check_tables(
     name: str,
     attrs_name: str,

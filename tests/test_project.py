@@ -169,7 +169,8 @@ def test_every_command_is_complete() -> None:
         words = re.findall(r"(?:scripts|configs)/[\w.]+", " ".join(command["script"]))
         assert words == [word for word in words if (ROOT / word).exists()]
     names = {command["name"] for command in project["commands"]}
-    assert set(project["workflows"]) == {"all", "smoke", "english", "grid"}
+    workflows = {"all", "smoke", "english", "grid", "transformer"}
+    assert set(project["workflows"]) == workflows
     assert set().union(*project["workflows"].values()) == names
 
 

@@ -28,8 +28,9 @@ def test_report_takes_its_verdict_from_the_numbers() -> None:
 
 def make_scores(**tags: list[float]) -> dict[str, Any]:
     """Make what scores.json holds of recipes, from their tag scores seed by seed."""
+    costs = {"seconds": 1.0, "steps": 9, "bytes": 2_000_000}
     runs = [
-        {"recipe": name, "seed": seed, "seconds": 1.0, "scores": scores}
+        {"recipe": name, "seed": seed, "scores": scores, **costs}
         for name, values in tags.items()
         for seed, value in enumerate(values)
         for scores in [{split: {"b": {"tag_acc": value}} for split in ("dev", "test")}]
@@ -69,6 +70,8 @@ def test_report_says_what_each_ingredient_brought(tmp_path: Path) -> None:
     ]
     costs = re.findall(r"^\| (\w+) \| 1 \|", text.split("## Cost")[1], re.M)
     assert costs == ["stock", "plain", "other", "ours"]
+    assert text.count("| 1 to 1 | 2.0 | 9 | 1 1 |") == 4
+    assert "Equal steps for all." in text
     facts = json.loads((tmp_path / "report" / "metrics.json").read_text())
     names = ("ingredient", "with", "without", "split", "verdict")
     rows = [[row[name] for name in names] for row in facts["ingredients"]]
@@ -79,6 +82,15 @@ def test_report_needs_no_ingredients(tmp_path: Path) -> None:
     result = run_report(tmp_path, make_scores(stock=[80.0], ours=[90.0]))
     assert result.returncode == 0, result.stderr
     assert "ingredient" not in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_report_does_not_claim_equal_steps(tmp_path: Path) -> None:
+    scores = make_scores(stock=[80.0], ours=[90.0])
+    scores["runs"][0]["steps"] = 10
+    run_report(tmp_path, scores)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "Steps are under Cost." in text
+    assert "Equal steps" not in text
 
 
 @pytest.mark.parametrize(

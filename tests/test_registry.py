@@ -83,7 +83,8 @@ CONFIGS = {
         name = "anything"
         get_spans = {"@span_getters":"spacy-embedkit.sent_spans.v1","max_length":9}
         trained_layers = 2
-        layer_decay = 0.9""",
+        layer_decay = 0.9
+        learn_rate_factor = 0.05""",
     "spacy-embedkit.TransformerListener.v1": """
         pooling = {"@layers":"reduce_mean.v1"}
         grad_factor = 0.5

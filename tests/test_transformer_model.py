@@ -244,6 +244,44 @@ def test_lower_layers_learn_slower() -> None:
         assert float(steps[1][name] / steps[0][name]) == pytest.approx(share, rel=0.1)
 
 
+def test_learn_rate_factor_slows_the_whole_transformer_alone() -> None:
+    steps = []
+    for factor in (1.0, 0.25):
+        nlp, examples = make(ours(f"learn_rate_factor = {factor}"))
+        optimizer = SGD(0.1, L2=0.0, grad_clip=0.0, use_averages=False)
+        nlp.update(examples, sgd=optimizer)
+        before, output = weights(nlp), nlp.get_pipe("tagger").model.get_ref("softmax")
+        start = output.get_param("W").copy()
+        train(nlp, examples, 1, optimizer)
+        after = weights(nlp)
+        found = {name: (after[name] - before[name]).abs().sum() for name in after}
+        steps.append(found | {"tagger": abs(output.get_param("W") - start).sum()})
+    for name, share in {
+        "encoder.layer.2.output.dense.weight": 0.25,
+        "encoder.layer.0.output.dense.weight": 0.25,
+        "embeddings.word_embeddings.weight": 0.25,
+        "tagger": 1.0,
+    }.items():
+        assert float(steps[1][name] / steps[0][name]) == pytest.approx(share, rel=0.1)
+
+
+def test_copy_and_replaced_listener_keep_the_learn_rate_factor() -> None:
+    nlp, _ = make(ours("learn_rate_factor = 0.5"))
+    model = nlp.get_pipe("transformer").model
+    assert model.copy().layers[0].shims[0].learn_rate_factor == 0.5
+    nlp.replace_listeners("transformer", "tagger", ["model.tok2vec"])
+    shims = [shim for x in nlp.get_pipe("tagger").model.walk() for shim in x.shims]
+    assert [getattr(shim, "learn_rate_factor", None) for shim in shims] == [0.5]
+    block = nlp.config["components"]["tagger"]["model"]["tok2vec"]
+    assert block["learn_rate_factor"] == 0.5
+
+
+@pytest.mark.parametrize("name", ["layer_decay", "learn_rate_factor"])
+def test_rates_have_to_be_above_0(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is 0.0, but it must be above 0"):
+        make(ours(f"{name} = 0.0"))
+
+
 FACTOR = """
 [components.tagger.model.tok2vec.grad_factor]
 @schedules = "constant_then.v1"
@@ -545,7 +583,7 @@ def test_layers_that_share_weights_cannot_be_dropped(tmp_path) -> None:
 
 def test_updates_leave_nothing_behind() -> None:
     nlp, examples = make(ours())
-    train(nlp, examples, steps=1)
+    train(nlp, examples, steps=2)
     before = count_tensors()
     train(nlp, examples, steps=4)
     assert count_tensors() <= before

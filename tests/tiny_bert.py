@@ -19,10 +19,8 @@ def make_bert(folder, width=16, layers=3, seed=0, **settings):
         num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=32,
-        max_position_embeddings=64,
-        # Large, so that a word's context matters.
-        initializer_range=0.5,
-        **settings,
+        # A large range, so that a word's context matters.
+        **{"max_position_embeddings": 64, "initializer_range": 0.5, **settings},
     )
     torch.manual_seed(seed)
     transformers.BertModel(config).save_pretrained(folder, safe_serialization=True)

@@ -16,6 +16,7 @@ from .learn import distill, learn
 from .look import info, similar
 from .pretrain import pretrain
 from .pretrain_report import pretrain_report
+from .save_transformer import save_transformer
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -58,4 +59,5 @@ embedkit_cli.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(one_line_errors(pretrain))
 embedkit_cli.command("pretrain-report")(one_line_errors(pretrain_report))
+embedkit_cli.command("save-transformer")(one_line_errors(save_transformer))
 app.add_typer(embedkit_cli)

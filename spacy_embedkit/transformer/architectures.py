@@ -6,7 +6,7 @@ from spacy.tokens import Doc
 from thinc.api import Model, chain
 from thinc.types import Floats2d, Ragged
 
-from ..checks import check_positive
+from ..checks import check_above_0, check_positive
 from ..layers.pooling import build_reduce_mean_v1
 from ..schedules import Scheduled
 from ..settings import import_extra
@@ -27,6 +27,7 @@ def build_transformer_model_v1(
     keep_layers: Optional[int] = None,
     trained_layers: Union[int, List[int], Generator, None] = None,
     layer_decay: float = 1.0,
+    learn_rate_factor: float = 1.0,
     inference_precision: Precision = "float32",
     lora: Optional[Dict[str, Any]] = None,
 ) -> Model[List[Doc], Any]:
@@ -50,6 +51,8 @@ def build_transformer_model_v1(
         left out: all. A schedule has a number for each update, see unfreeze.v1.
     layer_decay (float): What the learning rate of each layer is multiplied by for the
         one below, above 0; 1 is the same for all.
+    learn_rate_factor (float): What the optimizer's learning rate is multiplied by for
+        the whole transformer, above 0: new components need a larger one than it does.
     Shapes: docs -> FullTransformerBatch, `last_hidden_state` (spans, L, width).
     Raises: ValueError on a setting that is not allowed; ImportError naming the extra.
     Source: Howard and Ruder 2018, arXiv:1801.06146, for layer_decay and for unfreezing
@@ -57,10 +60,8 @@ def build_transformer_model_v1(
     """
     label = "TransformerModel.v1"
     check_positive(label, "batch_pieces", batch_pieces)
-    if not layer_decay > 0:
-        raise ValueError(
-            f"{label}: layer_decay is {layer_decay}, but it must be above 0"
-        )
+    check_above_0(label, "layer_decay", layer_decay)
+    check_above_0(label, "learn_rate_factor", learn_rate_factor)
     import_extra("spacy_transformers", "transformers")
     from .model import TransformerModel, TransformerSettings
 
@@ -76,6 +77,7 @@ def build_transformer_model_v1(
             keep_layers,
             None if trained_layers is None else Scheduled(trained_layers),
             layer_decay,
+            learn_rate_factor,
             inference_precision,
             lora,
         )
@@ -134,6 +136,7 @@ def build_tok2vec_transformer_v1(
     keep_layers: Optional[int] = None,
     trained_layers: Union[int, List[int], Generator, None] = None,
     layer_decay: float = 1.0,
+    learn_rate_factor: float = 1.0,
     inference_precision: Precision = "float32",
     lora: Optional[Dict[str, Any]] = None,
 ) -> Model[List[Doc], List[Floats2d]]:
@@ -156,6 +159,7 @@ def build_tok2vec_transformer_v1(
         keep_layers,
         trained_layers,
         layer_decay,
+        learn_rate_factor,
         inference_precision,
         lora,
     )

@@ -39,6 +39,7 @@ class TransformerSettings:
     keep_layers: Optional[int] = None
     trained_layers: Optional[Scheduled[int]] = None
     layer_decay: float = 1.0
+    learn_rate_factor: float = 1.0
     inference_precision: Precision = "float32"
     lora: Optional[Dict[str, Any]] = None
 
@@ -77,6 +78,7 @@ class TransformerModel(StockTransformerModel):
             settings.grad_scaler_config,
             settings.trained_layers,
             settings.layer_decay,
+            settings.learn_rate_factor,
             settings.inference_precision,
             settings.lora,
         )

@@ -30,6 +30,7 @@ class TransformerShim(HFShim):
     trained_layers: Layers that learn, from the top; the embeddings learn if there are
         more than the transformer has layers. None: all.
     layer_decay: What the learning rate of a layer is multiplied by for the one below.
+    learn_rate_factor: What that of all is multiplied by.
     inference_precision: With what predictions are computed.
     lora: Settings of adapters, which are all that learns then.
     """
@@ -43,6 +44,7 @@ class TransformerShim(HFShim):
         grad_scaler_config: Optional[Dict[str, Any]] = None,
         trained_layers: Optional[Scheduled[int]] = None,
         layer_decay: float = 1.0,
+        learn_rate_factor: float = 1.0,
         inference_precision: Precision = "float32",
         lora: Optional[Dict[str, Any]] = None,
     ) -> None:
@@ -53,6 +55,7 @@ class TransformerShim(HFShim):
             model_cls=ModelMaker(lora),
         )
         self.layer_decay = layer_decay
+        self.learn_rate_factor = learn_rate_factor
         self.trained_layers = trained_layers
         self.inference_precision = inference_precision
         self.lora = lora
@@ -139,7 +142,7 @@ class TransformerShim(HFShim):
                 (self.id, name),
                 cast(FloatsXd, torch2xp(weights.data)),
                 cast(FloatsXd, torch2xp(weights.grad)),
-                lr_scale=self.layer_decay ** (self.n_layers - self._layer(name)),
+                lr_scale=self._scale(name),
             )
             new = xp2torch(changed, device=weights.device)
             # Changed in place, each would hold on to the one before, for ever.
@@ -148,6 +151,10 @@ class TransformerShim(HFShim):
         # None, not zeros: without a gradient there is no update, nor any decay.
         self._gradients[name] = weights.grad.zero_()
         weights.grad = None
+
+    def _scale(self, name: str) -> float:
+        decay = self.layer_decay ** (self.n_layers - self._layer(name))
+        return float(self.learn_rate_factor * decay)
 
     def _layer(self, name: str) -> int:
         """Return the layer: 0 for embeddings, the top one for all behind the layers."""
