@@ -54,7 +54,7 @@ name = "none"
 MORE = """
 [[weights]]
 name = "frozen"
-init_tok2vec = "{folder}/w-{{seed}}.bin"
+init_tok2vec = "{folder}/w-{{seed}}-{{docs}}.bin"
 docs = [3]
 
 [weights.overrides.training.before_update]
@@ -104,7 +104,7 @@ def make_weights(grid, folder):
     nlp = load_model_from_config(config, auto_fill=True)
     model = nlp.get_pipe("tok2vec").model.initialize(X=[nlp.make_doc("The cat")])
     for seed in grid.seeds:
-        (folder / f"w-{seed}.bin").write_bytes(model.to_bytes())
+        (folder / f"w-{seed}-3.bin").write_bytes(model.to_bytes())
 
 
 def cells(out):
@@ -142,7 +142,7 @@ def test_a_cell_that_fails_stops_no_other(write, folder):
     (folder / "bad.bin").write_bytes(b"no weights")
     said = run(path, out, "--only", "*-3-*", "--workers", 2, status=1)
     assert "error: 2 cells failed: bad-3-0, frozen-3-0; mend" in said
-    assert f"{folder}/w-0.bin: no such file; pretrain first" in said
+    assert f"{folder}/w-0-3.bin: no such file; pretrain first" in said
     assert "bad.bin: is no file of weights" in said
     assert cells(out) == ["none-3-0"]
     report = json.loads((out / "report.json").read_text())
@@ -345,7 +345,7 @@ def test_amounts_are_parts_of_each_other_and_of_one_shuffle(write, folder):
 def test_weights_are_loaded_where_the_config_has_no_pretraining(write, folder):
     jobs = {job.cell.name: job for job in make_jobs(read_grid(write()), folder)}
     config = jobs["frozen-3-1"].config
-    assert config["initialize"]["init_tok2vec"] == f"{folder}/w-1.bin"
+    assert config["initialize"]["init_tok2vec"] == f"{folder}/w-1-3.bin"
     assert config["pretraining"]["component"] == "tok2vec"
     assert config["initialize"]["before_init"]["@callbacks"].endswith(
         "check_tok2vec.v1"

@@ -60,7 +60,7 @@ def make_jobs(grid: Grid, folder: Path) -> List[Job]:
 
 
 def _make_job(grid: Grid, cell: Cell, base: Config, folder: Path) -> Job:
-    weights = cell.weights.file(cell.seed)
+    weights = cell.weights.file(cell.seed, cell.amount.docs)
     data = _with_weights(_with_overrides(grid, cell, base), weights)
     train = subset_path(grid, cell.amount.docs, folder)
     places = {}

@@ -12,7 +12,8 @@ from .config import nested
 
 NAME = re.compile(r"[A-Za-z0-9_.+-]+")
 ALL = "all"
-SEED = "{seed}"
+# In the name of a file of weights.
+SEED, DOCS = "{seed}", "{docs}"
 
 Overrides = Mapping[str, Any]
 Docs = Union[int, Literal["all"]]
@@ -20,18 +21,23 @@ Docs = Union[int, Literal["all"]]
 
 @dataclass(frozen=True)
 class Weights:
-    """One way to start: a name, a file of weights (with {seed} perhaps) or none."""
+    """One way to start: a name, a file of weights or none.
+
+    init_tok2vec: May have {seed} and {docs} in its name, for a file of each seed and
+        amount.
+    """
 
     name: str
     init_tok2vec: Optional[str] = None
     docs: Optional[Tuple[Docs, ...]] = None
     overrides: Overrides = field(default_factory=dict)
 
-    def file(self, seed: int) -> Optional[Path]:
-        """Return the file of weights for a seed, if there is one."""
+    def file(self, seed: int, docs: Docs) -> Optional[Path]:
+        """Return the file of weights for a seed and an amount, if there is one."""
         if not self.init_tok2vec:
             return None
-        return Path(self.init_tok2vec.replace(SEED, str(seed)))
+        name = self.init_tok2vec.replace(SEED, str(seed)).replace(DOCS, str(docs))
+        return Path(name)
 
 
 @dataclass(frozen=True)
