@@ -1,7 +1,7 @@
 """Wordpieces to the outputs of a transformer and back, by batches of like lengths."""
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy
 import torch
@@ -12,6 +12,9 @@ from transformers.file_utils import ModelOutput
 from .batches import sorted_batches
 from .hidden import HIDDEN_GRADIENTS
 from .shim import TransformerShim
+
+# Outputs that a text could go on from; none does, and not all have a row for each text.
+CACHES = ("past_key_values", "mems")
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,9 @@ def encode(
     """Run the transformer over N texts of up to L wordpieces, by batches.
 
     most: Wordpieces of a batch with its padding.
-    Returns (output, backprop): tensors (N, L, width) with zeros for padding. backprop
-        takes the gradient of the last layer first, and those of hidden layers by their
-        number under HIDDEN_GRADIENTS.
+    Returns (output, backprop): tensors (N, L, width) with zeros for padding; no
+        CACHES. backprop takes the gradient of the last layer first, and those of
+        hidden layers by their number under HIDDEN_GRADIENTS.
     """
     shim: TransformerShim = model.shims[0]  # type: ignore[assignment]
     is_train = is_train and not shim.is_frozen
@@ -93,20 +96,24 @@ def _inputs(
 
 
 def _join(parts: List[Part], shape: Tuple[int, int]) -> ModelOutput:
-    """Put the outputs of batches together, as that of one batch of all."""
-    joined = ModelOutput()
+    """Put the outputs of batches together, as that of one batch of all.
+
+    It is of the same class, so that what is not asked for is None.
+    """
+    joined: Dict[str, Any] = {}
     for key, first in parts[0].output.items():
+        if key in CACHES:
+            continue
+        outputs = [part.output[key] for part in parts]
         if isinstance(first, tuple):
-            joined[key] = tuple(
-                _scatter(parts, [part.output[key][i] for part in parts], shape)
-                for i in range(len(first))
-            )
+            layers = zip(*outputs, strict=True)
+            joined[key] = tuple(_scatter(parts, layer, shape) for layer in layers)
         elif isinstance(first, torch.Tensor):
-            joined[key] = _scatter(parts, [part.output[key] for part in parts], shape)
-    return joined
+            joined[key] = _scatter(parts, outputs, shape)
+    return type(parts[0].output)(**joined)
 
 
-def _scatter(parts: List[Part], tensors: List[Any], shape: Tuple[int, int]) -> Any:
+def _scatter(parts: List[Part], tensors: Sequence[Any], shape: Tuple[int, int]) -> Any:
     """Copy (n, ...), (n, l, ...) or, for attention, (n, heads, l, l) to their place."""
     n_texts, length = shape
     first = tensors[0]
