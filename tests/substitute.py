@@ -17,8 +17,7 @@ from spacy_transformers.layers import transformer_model
 from thinc.api import chain
 
 from spacy_embedkit.transformer import architectures as ours
-from spacy_embedkit.transformer import listener
-from spacy_embedkit.transformer.model import TransformerModel
+from spacy_embedkit.transformer import listener, model
 
 OUTCOMES = defaultdict(lambda: {"outcome": "passed", "layers": []})
 STOCK, OURS = "spacy-transformers", "spacy-embedkit"
@@ -44,6 +43,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     record(transformer_model.TransformerModel, "__init__")
     record(transformer_model, "forward")
+    record(model, "forward")
     record(sys.modules["spacy_transformers.layers.trfs2arrays"], "forward")
     record(listener, "forward")
     if config.getoption("ours"):
@@ -103,7 +103,7 @@ def substitute():
         __call__ = staticmethod(build_model)
 
         def __instancecheck__(cls, instance):
-            return isinstance(instance, TransformerModel)
+            return isinstance(instance, model.TransformerModel)
 
     for module in (spacy_transformers, layers, architectures):
         setattr(module, MODEL, LikeOurs(MODEL, (), {}))
