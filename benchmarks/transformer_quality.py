@@ -1,4 +1,4 @@
-"""A transformer in a pipeline: what it loses of hard texts, and memory on a stream."""
+"""A transformer in a pipeline: what is lost, what fewer bits cost, and memory."""
 
 import json
 import os
@@ -6,11 +6,14 @@ import subprocess
 import sys
 from typing import Any
 
+import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
+from spacy.training import Example
 
 from .timing import Figure
 
+PRECISIONS = ["float32", "bfloat16", "int8"]
 N_DOCS = 20_000
 # The peaks of memory after a thousand docs and after all, of a process that annotates
 # the texts on its standard input again and again.
@@ -44,6 +47,28 @@ def lost(nlp: Language) -> list[Figure]:
         Figure("hard text: wordpieces lost", n_pieces - sum(data.wordpieces.lengths)),
         Figure("hard text: tokens without a vector, spaces aside", len(bare)),
     ]
+
+
+def accuracy(pipeline: str, gold: list[Doc]) -> list[Figure]:
+    """Score a trained pipeline in each precision; nothing, if it has no transformer.
+
+    pipeline: Folder or package, with a TransformerModel.v1 and a parser.
+    gold: Annotated docs.
+    """
+    config = spacy.load(pipeline).config["components"].get("transformer", {})
+    if "inference_precision" not in config.get("model", {}):
+        return []
+    figures = []
+    for precision in PRECISIONS:
+        setting = {"components.transformer.model.inference_precision": precision}
+        nlp = spacy.load(pipeline, config=setting)
+        examples = [
+            Example(Doc(nlp.vocab, words=[token.text for token in doc]), doc)
+            for doc in gold
+        ]
+        las = nlp.evaluate(examples)["dep_las"]
+        figures.append(Figure(f"trained pipeline, {precision}: LAS", 100 * las, "%"))
+    return figures
 
 
 def growth(name: str, sentences: list[Doc]) -> Figure:
