@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
+from spacy.util import is_package
 
 from .timing import Figure
 
@@ -50,11 +52,13 @@ def lost(nlp: Language) -> list[Figure]:
 
 
 def accuracy(pipeline: str, gold: list[Doc]) -> list[Figure]:
-    """Score a trained pipeline in each precision; nothing, if it has no transformer.
+    """Score a trained pipeline in each precision, if there is one with a transformer.
 
     pipeline: Folder or package, with a TransformerModel.v1 and a parser.
     gold: Annotated docs.
     """
+    if not (is_package(pipeline) or Path(pipeline).is_dir()):
+        return []
     config = spacy.load(pipeline).config["components"].get("transformer", {})
     if "inference_precision" not in config.get("model", {}):
         return []
