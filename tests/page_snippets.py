@@ -15,7 +15,7 @@ HEADING = re.compile(r"#+ .*\{(?:id=\"|#)([\w-]+)\"?\}$")
 
 @dataclass(frozen=True)
 class Snippet:
-    """A block between fences. page: new or old; heading: its anchor; line: the first"""
+    """A block between fences, on line `line` of a page, below the heading's anchor."""
 
     page: str
     heading: str

@@ -43,7 +43,8 @@ def test_every_entry_is_shown_or_says_why_not():
             assert re.search(rf"^def {name}\(", text, re.MULTILINE), shown_by
 
 
-def test_every_test_is_an_entry_or_of_the_running_text():
+def test_every_other_test_is_of_the_running_text():
+    """Which its docstring says."""
     shown = {test for entry in ENTRIES for test in entry.shown_by}
     for path in Path(__file__).parent.glob("test_documentation_*.py"):
         text = path.read_text(encoding="utf8")

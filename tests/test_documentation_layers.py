@@ -73,7 +73,7 @@ def test_independent_components_do_without_each_other(tmp_path):
     assert_saved(nlp, tmp_path)
 
 
-def test_shared_pipeline_is_smaller_and_embeds_once():
+def test_shared_pipeline_is_smaller():
     """As the running text says."""
     sizes = [
         sum(len(weights(nlp, name)) for name in nlp.pipe_names)
@@ -114,7 +114,11 @@ def test_converted_vectors_are_looked_up_everywhere(kind, tables):
     assert_allclose(doc.vector, rows[:3].mean(axis=0), atol=1e-6)
     assert_allclose(doc[1:].vector, rows[1:3].mean(axis=0), atol=1e-6)
     for word, row in zip(WORDS, rows, strict=True):
-        found = (nlp.vocab.get_vector(word), nlp.vocab[word].vector, nlp(word)[0].vector)
+        found = (
+            nlp.vocab.get_vector(word),
+            nlp.vocab[word].vector,
+            nlp(word)[0].vector,
+        )
         for vector in found:
             assert_array_equal(vector, row)
     cosine = rows[1] @ rows[2] / numpy.prod(numpy.linalg.norm(rows[1:3], axis=1))
@@ -123,7 +127,9 @@ def test_converted_vectors_are_looked_up_everywhere(kind, tables):
         assert one.similarity(other) == pytest.approx(cosine, abs=1e-5)
 
 
-STATIC = EMBED.replace("include_static_vectors = false", "include_static_vectors = true")
+STATIC = EMBED.replace(
+    "include_static_vectors = false", "include_static_vectors = true"
+)
 
 
 def tagger_with(embed):
@@ -217,7 +223,7 @@ def test_static_vectors_add_up_with_a_learned_table(kind, tables, tmp_path):
 
 
 def test_static_vectors_of_another_width_are_refused(tables):
-    """As the setting of the running text, which the snippet does not use."""
+    """As the running text leaves open: a setting that the snippet has, but not uses."""
     wrong = SUM.replace("vector_width = 12", "vector_width = 300")
     with pytest.raises(ValueError, match="vectors 300 wide"):
         make(with_vectors(tagger_with(wrong), tables / "spacy"))

@@ -95,6 +95,7 @@ def weight_files(folder):
     }
 
 
+@pytest.mark.slow
 def test_pretrain_commands_write_weights(weight_files, folder):
     names = {path.name for path in (folder / "output").glob("*.bin")}
     assert names == {"model0.bin", "model1.bin", "model-last.bin"}
@@ -113,6 +114,7 @@ init_tok2vec = ${paths.init_tok2vec}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["spacy", "embedkit"])
 def test_training_starts_from_the_weights(command, weight_files, folder, tmp_path):
     config = load_config(folder / "config_pretrain.cfg")
@@ -212,15 +214,19 @@ OBJECTIVES = {
 @pytest.mark.parametrize("name", sorted(OBJECTIVES))
 def test_objectives_are_learned(name, tmp_path):
     texts = ["the cat sat on the mat .", "the mat sat on the cat ."] * 40
-    corpus = write_jsonl(tmp_path / "raw.jsonl", [f"{t} {i}" for i, t in enumerate(texts)])
+    corpus = write_jsonl(
+        tmp_path / "raw.jsonl", [f"{t} {i}" for i, t in enumerate(texts)]
+    )
     vectors = make_folder(tmp_path / "vectors")
     sizes = "maxout_pieces = 1\nhidden_size = 16\n"
     text = f"[pretraining]\n[pretraining.objective]\n{OBJECTIVES[name]}{sizes}"
-    text += "[pretraining.optimizer]\n@optimizers = \"Adam.v1\"\nlearn_rate = 0.02\n"
+    text += '[pretraining.optimizer]\n@optimizers = "Adam.v1"\nlearn_rate = 0.02\n'
     text += '[nlp]\n[nlp.vectors]\n@vectors = "spacy-embedkit.Vectors.v1"\n'
     text += f'[initialize]\nvectors = "{vectors}"\n'
     config = pretraining_config(corpus, text)
     config["pretraining"]["max_epochs"] = 5
     run(config, tmp_path / "out")
-    first, *_, last = [sum(row["held_out_loss"].values()) for row in log_of(tmp_path / "out")]
+    first, *_, last = [
+        sum(row["held_out_loss"].values()) for row in log_of(tmp_path / "out")
+    ]
     assert last < 0.9 * first

@@ -88,9 +88,7 @@ def train(nlp, examples, steps=3, optimizer=None, annotates=()):
     optimizer.learn_rate = 0.01
     found = []
     for _ in range(steps):
-        found.append(
-            nlp.update(examples, sgd=False, losses={}, annotates=annotates)
-        )
+        found.append(nlp.update(examples, sgd=False, losses={}, annotates=annotates))
         for _, component in nlp.pipeline:
             if isinstance(component, TrainablePipe):
                 component.finish_update(optimizer)
