@@ -20,6 +20,8 @@ from spacy.training import Example
 from spacy.util import load_config, load_model_from_config
 from thinc.api import SGD, Config, fix_random_seed
 
+from .tiny_pipelines import train
+
 torch = pytest.importorskip(
     "torch", reason="needs pip install 'spacy-embedkit[transformers]'"
 )
@@ -110,18 +112,6 @@ def make(config: Config):
     ]
     nlp.initialize(lambda: examples)
     return nlp, examples
-
-
-def train(nlp, examples, steps=3, optimizer=None):
-    """Update some times, in the order of spaCy's training loop; return the losses."""
-    optimizer = optimizer or nlp.create_optimizer()
-    optimizer.learn_rate = 0.01
-    found = []
-    for _ in range(steps):
-        found.append(nlp.update(examples, sgd=False, losses={}))
-        for _, component in nlp.pipeline:
-            component.finish_update(optimizer)
-    return found
 
 
 def weights(nlp):

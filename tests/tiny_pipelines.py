@@ -3,6 +3,7 @@
 import json
 
 import spacy
+from spacy.pipeline import TrainablePipe
 from spacy.training import Example
 
 CONFIG = """
@@ -79,3 +80,16 @@ def tagged(nlp, text):
     """An example whose tokens are tagged by their length."""
     doc = nlp.make_doc(text)
     return Example.from_dict(doc, {"tags": [str(min(len(t), 2)) for t in doc]})
+
+
+def train(nlp, examples, steps=3, optimizer=None, annotates=()):
+    """Update some times, in the order of spaCy's training loop; return the losses."""
+    optimizer = optimizer or nlp.create_optimizer()
+    optimizer.learn_rate = 0.01
+    found = []
+    for _ in range(steps):
+        found.append(nlp.update(examples, sgd=False, losses={}, annotates=annotates))
+        for _, component in nlp.pipeline:
+            if isinstance(component, TrainablePipe):
+                component.finish_update(optimizer)
+    return found

@@ -1,0 +1,60 @@
+"""The page on embeddings has no snippet that is not accounted for."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .page_snippets import ENTRIES, FOLDER, snippets
+
+needs_page = pytest.mark.skipif(
+    not FOLDER.is_dir(), reason="../shared/seeds is not here"
+)
+
+
+@needs_page
+@pytest.mark.parametrize(("page", "count"), [("new", 26), ("old", 23)])
+def test_snippets_are_found(page, count):
+    assert sum(snippet.page == page for snippet in snippets()) == count
+
+
+@needs_page
+def test_every_snippet_has_one_entry():
+    counts = {s: sum(entry.matches(s) for entry in ENTRIES) for s in snippets()}
+    wrong = [
+        f"{snippet.page}, line {snippet.line}, under {snippet.heading}: {count} entries"
+        for snippet, count in counts.items()
+        if count != 1
+    ]
+    assert not wrong
+
+
+@needs_page
+def test_every_entry_has_one_snippet_a_page():
+    found = snippets()
+    for entry in ENTRIES:
+        pages = [snippet.page for snippet in found if entry.matches(snippet)]
+        assert sorted(pages) == sorted(entry.pages.split()), entry
+
+
+def test_every_entry_is_shown_or_says_why_not():
+    for entry in ENTRIES:
+        assert bool(entry.shown_by) != bool(entry.reason), entry
+        for shown_by in entry.shown_by:
+            module, name = shown_by.split("::")
+            text = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf8")
+            assert re.search(rf"^def {name}\(", text, re.MULTILINE), shown_by
+
+
+def test_every_other_test_is_of_the_running_text():
+    """Which its docstring says."""
+    shown = {test for entry in ENTRIES for test in entry.shown_by}
+    for path in Path(__file__).parent.glob("test_documentation_*.py"):
+        text = path.read_text(encoding="utf8")
+        assert not [
+            name
+            for name, doc in re.findall(
+                r"^def (test_\w+)\([^)]*\):\n(?:    \"\"\"(.*)\"\"\")?", text, re.M
+            )
+            if f"{path.stem}::{name}" not in shown and "running text" not in doc
+        ]
