@@ -19,8 +19,10 @@ class PieceReader:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-        self._names = numpy.asarray(names, dtype=object)
+        vocab: Dict[str, int] = tokenizer.get_vocab()
+        # Numbers may be left out, so there can be more of them than names.
+        self._names = numpy.full(max(vocab.values()) + 1, "", dtype=object)
+        self._names[[*vocab.values()]] = [*vocab]
 
     def __call__(
         self, spans: NestedSpans, *, is_each_once: bool
