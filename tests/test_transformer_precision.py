@@ -61,7 +61,7 @@ def test_bytes_of_zeros_are_zeros():
     assert not rows.any()
 
 
-@pytest.mark.parametrize("shape", [(7, 24), (2, 3, 24), (1, 24)])
+@pytest.mark.parametrize("shape", [(7, 24), (2, 3, 24), (1, 24), (0, 24), (600, 24)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_product_of_bytes_is_near_that_of_floats(shape, bias):
     from spacy_embedkit.transformer.precision import Int8Linear

@@ -1,7 +1,7 @@
 """Transformers for inference with fewer bits than they were trained with."""
 
 from copy import deepcopy
-from typing import Any, Literal, Optional
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -10,6 +10,8 @@ Precision = Literal["float32", "bfloat16", "int8"]
 # The largest number of a signed byte, of which the smallest is never used.
 MOST = 127
 LEAST_SCALE = 1e-12
+# Rows of inputs at a time, so that what is made of them stays in the cache.
+BLOCK = 256
 
 
 def lowered(model: nn.Module, precision: Precision) -> nn.Module:
@@ -53,7 +55,7 @@ class Int8Linear(nn.Module):
 
     weights: torch.Tensor
     scales: torch.Tensor
-    bias: Optional[torch.Tensor]
+    bias: torch.Tensor
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -61,15 +63,21 @@ class Int8Linear(nn.Module):
         bias = linear.bias
         self.register_buffer("weights", weights.t())
         self.register_buffer("scales", scales.reshape(-1))
-        self.register_buffer("bias", None if bias is None else bias.detach())
+        if bias is None:
+            bias = linear.weight.new_zeros(linear.out_features)
+        self.register_buffer("bias", bias.detach())
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Multiply: (..., I) float32 -> (..., O) float32."""
-        rows, row_scales = quantise_rows(X.reshape(-1, X.shape[-1]))
-        Y = torch._int_mm(rows, self.weights).float()
-        Y.mul_(row_scales).mul_(self.scales)
-        if self.bias is not None:
-            Y.add_(self.bias)
+        rows = X.reshape(-1, X.shape[-1])
+        Y = X.new_empty((len(rows), len(self.scales)))
+        for start in range(0, len(rows), BLOCK):
+            block = slice(start, start + BLOCK)
+            quantised, row_scales = quantise_rows(rows[block])
+            products = torch._int_mm(quantised, self.weights).float()
+            torch.addcmul(
+                self.bias, products.mul_(row_scales), self.scales, out=Y[block]
+            )
         return Y.reshape(*X.shape[:-1], -1)
 
 
