@@ -60,12 +60,12 @@ class Int8Linear(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         weights, scales = quantise_rows(linear.weight.detach())
-        bias = linear.bias
         self.register_buffer("weights", weights.t())
         self.register_buffer("scales", scales.reshape(-1))
-        if bias is None:
-            bias = linear.weight.new_zeros(linear.out_features)
-        self.register_buffer("bias", bias.detach())
+        bias = scales.new_zeros(linear.out_features)
+        if linear.bias is not None:
+            bias += linear.bias.detach()
+        self.register_buffer("bias", bias)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Multiply: (..., I) float32 -> (..., O) float32."""
@@ -78,7 +78,7 @@ class Int8Linear(nn.Module):
             torch.addcmul(
                 self.bias, products.mul_(row_scales), self.scales, out=Y[block]
             )
-        return Y.reshape(*X.shape[:-1], -1)
+        return Y.reshape(*X.shape[:-1], len(self.scales))
 
 
 def quantise_rows(X: torch.Tensor) -> Any:
