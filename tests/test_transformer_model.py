@@ -15,6 +15,7 @@ from tempfile import mkdtemp
 import numpy
 import pytest
 import spacy
+import srsly
 from spacy.tokens import DocBin
 from spacy.training import Example
 from spacy.util import load_config, load_model_from_config
@@ -432,6 +433,25 @@ def test_own_files_come_back(tmp_path) -> None:
     copies = [spacy.load(tmp_path), pickle.loads(pickle.dumps(make(ours())[0]))]
     assert_same_vectors(vectors(copies[0]), vectors(nlp), atol=0)
     assert_same_vectors(vectors(copies[1]), vectors(make(ours())[0]), atol=0)
+
+
+def test_tiny_settings_come_back(tmp_path) -> None:
+    nlp, _ = make(ours())
+    nlp.to_disk(tmp_path)
+    loaded = spacy.load(tmp_path).get_pipe("transformer").model.transformer
+    # Written as JSON, it would be 0.
+    assert loaded.config.layer_norm_eps == 1e-12
+    assert loaded.embeddings.LayerNorm.eps == 1e-12
+
+
+def test_files_of_a_tokenizer_stay_in_their_folder(tmp_path) -> None:
+    [shim] = make(ours())[0].get_pipe("transformer").model.layers[0].shims
+    message = srsly.msgpack_loads(shim.to_bytes())
+    outside = str(tmp_path / "outside.txt")
+    message["tokenizer"][outside] = b"hostile"
+    with pytest.raises(ValueError, match=r"outside\.txt.*without a folder"):
+        shim.from_bytes(srsly.msgpack_dumps(message))
+    assert not Path(outside).exists()
 
 
 def test_schedules_do_not_keep_a_pipeline_from_being_copied() -> None:

@@ -1,7 +1,7 @@
 """Low-rank adapters: a few weights that learn in place of a transformer's own."""
 
 from copy import deepcopy
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 from ..settings import import_extra, one_line
 
@@ -13,15 +13,23 @@ class ModelMaker:
     """Makes transformers of their config, in the place of transformers.AutoModel.
 
     lora: As in add_adapters; None: without.
+    settings: Of the config. That of a saved one went through JSON, which rounded
+        tiny numbers, such as the epsilon of layer norms, to 0.
     """
 
-    def __init__(self, lora: Optional[Dict[str, Any]]) -> None:
+    def __init__(
+        self, lora: Optional[Dict[str, Any]], settings: Mapping[str, Any]
+    ) -> None:
         self.lora = lora
+        self.settings = settings
 
     def from_config(self, config: Any) -> Any:
         """Make one with random weights."""
         from transformers import AutoModel
 
+        for name, value in self.settings.items():
+            if isinstance(value, float):
+                setattr(config, name, value)
         return add_adapters(AutoModel.from_config(config), self.lora)
 
 

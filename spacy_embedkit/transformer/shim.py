@@ -3,6 +3,7 @@
 import re
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, cast
 
 import srsly
@@ -52,7 +53,7 @@ class TransformerShim(HFShim):
             model,
             mixed_precision=mixed_precision,
             grad_scaler_config=dict(grad_scaler_config or {}),
-            model_cls=ModelMaker(lora),
+            model_cls=ModelMaker(lora, {}),
         )
         self.layer_decay = layer_decay
         self.learn_rate_factor = learn_rate_factor
@@ -185,8 +186,18 @@ class TransformerShim(HFShim):
         """Load what this or spacy-transformers has saved.
 
         torch reads the weights of the latter as tensors alone and runs nothing.
+        Raises: ValueError, if a file of the tokenizer would not stay in its folder, or
+            adapters are in one of the file and the config.
         """
         msg = srsly.msgpack_loads(bytes_data)
+        for name in msg["tokenizer"]:
+            if Path(name).name != name:
+                raise ValueError(
+                    f"TransformerModel.v1: a saved file of the tokenizer is {name!r}, "
+                    "but only a name without a folder is safe to write; get the "
+                    "pipeline from somebody you trust"
+                )
+        self.model_cls = ModelMaker(self.lora, msg["config"])
         if msg.pop(FORMAT, None) == SAFETENSORS:
             weights = load_safetensors(msg["state"])
             self._check_adapters(weights)
