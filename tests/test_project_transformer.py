@@ -89,11 +89,13 @@ def test_all_recipes_of_the_workflow_see_the_same_annotation() -> None:
     limit, gold = "--corpora.train.limit", "--paths.train corpus/transformer/train"
     found = {name: (limit in text, gold in text) for name, text in recipes}
     once = (True, True)
-    assert found.pop("distilled") == (False, False)
-    assert found == {"transformer": once, "plain": once, "taught": once}
+    assert found.pop("silver") == (False, False)
+    assert found == {"transformer": once, "plain": once, "distilled": once}
     [silver] = COMMANDS["silver-transformer"]["script"]
     assert "--docs" in silver
     assert "/train/" in silver
+    # The last is what is packaged.
+    assert recipes[-1][0] == "distilled"
 
 
 def test_transformer_and_cpu_pipeline_differ_in_the_network_alone() -> None:
@@ -163,7 +165,7 @@ def test_transformer_workflow_from_start_to_package(tmp_path: Path) -> None:
     weights = [x / "model.safetensors" for x in (Path(bert), folder / "teacher")]
     assert weights[0].read_bytes() != weights[1].read_bytes()
     facts = srsly.read_json(folder / "report/metrics.json")
-    assert list(facts["speed"]) == ["distilled", "plain", "taught", "transformer"]
+    assert list(facts["speed"]) == ["distilled", "plain", "silver", "transformer"]
     sizes = {run["recipe"]: run["bytes"] for run in facts["runs"]}
     assert len(sizes) == 4
     assert {row["metric"] for row in facts["comparison"]} >= {"tag_acc", "dep_las"}
