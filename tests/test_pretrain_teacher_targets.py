@@ -4,12 +4,14 @@ import os
 import random
 import shutil
 import signal
+import threading
 import time
 
 import numpy
 import pytest
 import spacy
 from numpy.testing import assert_allclose
+from tqdm import tqdm
 
 from spacy_embedkit.files import InputError
 from spacy_embedkit.pretraining.teacher import targets as targets_module
@@ -397,6 +399,8 @@ def test_killed_preparation_goes_on_bit_by_bit(tmp_path, small_groups):
         pid = os.fork()
         if not pid:
             try:
+                # One of its own: killed with that of all processes, it would keep it.
+                tqdm.set_lock(threading.RLock())
                 build(tmp_path / "killed").prepare(docs)
             finally:
                 os._exit(0)

@@ -11,6 +11,7 @@ from spacy.tokens import Doc
 
 from ...files import InputError
 from ...settings import import_extra, one_line
+from ...transformer.batches import sorted_batches
 from ...transformer.encoder import (
     Encoder,
     check_layers,
@@ -25,8 +26,6 @@ from .windows import Window, cut_windows
 MODEL_FILES = ("*.safetensors", "*.model", "vocab.*", "merges.txt", "*token*.json")
 # Texts that are cut into wordpieces at once.
 TEXTS_AT_ONCE = 1000
-# A text that would fill less of its row of a batch starts another one.
-LEAST_FILLED = 0.9
 
 
 @dataclass(frozen=True)
@@ -167,19 +166,9 @@ class Teacher:
     def _batches(self, windows: List[Window]) -> Iterator[List[Window]]:
         """Yield windows of like lengths, the longest first."""
         n_marks = sum(map(len, self.marks))
-        most = self.settings.batch_pieces
-        batch: List[Window] = []
-        length = 0
-        for window in sorted(windows, key=lambda window: -len(window.ids)):
-            own, padded = len(window.ids) + n_marks, length * len(batch)
-            is_shorter = own < LEAST_FILLED * length and padded >= most / 4
-            if batch and (padded + length > most or is_shorter):
-                yield batch
-                batch = []
-            length = length if batch else own
-            batch.append(window)
-        if batch:
-            yield batch
+        lengths = numpy.asarray([len(window.ids) + n_marks for window in windows])
+        for places in sorted_batches(lengths, self.settings.batch_pieces):
+            yield [windows[place] for place in places]
 
     def _encode(self, windows: List[Window]) -> Tuple[NDArray, NDArray]:
         """Return M places of tokens, and the means of their wordpieces, (M, width)."""
