@@ -167,6 +167,23 @@ def test_frozen_transformer_keeps_every_bit(settings) -> None:
     assert losses[-1]["tagger"] < losses[0]["tagger"]
 
 
+def test_frozen_transformer_drops_nothing_out(tmp_path) -> None:
+    from .tiny_bert import make_bert
+
+    name = make_bert(tmp_path / "bert", hidden_dropout_prob=0.5)
+    outputs = []
+    for model in ("trained_layers = 0", ""):
+        config = ours(model)
+        config["components"]["transformer"]["model"]["name"] = name
+        nlp, _ = make(config)
+        docs = [nlp.make_doc(text) for text in TEXTS]
+        node = nlp.get_pipe("transformer").model
+        predicted = node.predict(docs).model_output.last_hidden_state
+        learned = node(docs, True)[0].model_output.last_hidden_state
+        outputs.append(torch.equal(learned, predicted))
+    assert outputs == [True, False]
+
+
 def test_factor_of_zero_lets_stock_decay() -> None:
     config = stock()
     config["components"]["tagger"]["model"]["tok2vec"]["grad_factor"] = 0.0
@@ -600,8 +617,14 @@ def test_updates_leave_nothing_behind() -> None:
     nlp, examples = make(ours())
     train(nlp, examples, steps=2)
     before = count_tensors()
+    [shim] = nlp.get_pipe("transformer").model.layers[0].shims
+    places = {name: gradient.data_ptr() for name, gradient in shim._gradients.items()}
     train(nlp, examples, steps=4)
     assert count_tensors() <= before
+    # The memory of gradients is used again.
+    assert places
+    for name, gradient in shim._gradients.items():
+        assert gradient.data_ptr() == places[name]
 
 
 def count_tensors() -> int:
