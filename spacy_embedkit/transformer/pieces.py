@@ -119,8 +119,7 @@ class Tokens:
             chars[id(doc)] = n_chars
             first, _ = token_chars(doc)
             starts.append(first + n_chars)
-            # One more than there are, so that no place is of two docs.
-            n_chars += len(doc.text) + 1
+            n_chars += len(doc.text)
         return numpy.concatenate(starts), chars
 
 
