@@ -16,6 +16,8 @@ import srsly
 from spacy.util import load_config
 from weasel.util.config import load_project_config
 
+from spacy_embedkit.pretraining.grid.plan import read_grid
+
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts"
 
@@ -156,6 +158,19 @@ def test_grid_compares_stock_pretraining_with_ours_on_one_network() -> None:
                 layer.pop("@architectures")
     assert stock["components"] == ours["components"]
     assert stock["training"] == ours["training"]
+
+
+@pytest.mark.parametrize("name", ["grid", "tuning", "tuning_stock"])
+def test_grids_take_what_the_workflows_make(name: str) -> None:
+    grid = read_grid(ROOT / "configs" / f"{name}.toml")
+    assert (ROOT / grid.config).is_file()
+    commands = load_project_config(ROOT)["commands"]
+    made = {path for command in commands for path in command["outputs"]}
+    cells = list(grid.cells())
+    found = {cell.weights.file(cell.seed, cell.amount.docs) for cell in cells}
+    paths = {grid.train, grid.dev, grid.test, *found} - {None}
+    assert [x for x in paths if made.isdisjoint(map(str, x.parents))] == []
+    assert any(cell.weights.name == grid.baseline for cell in cells)
 
 
 def test_every_command_is_complete() -> None:
