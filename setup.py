@@ -22,7 +22,7 @@ def extension(name: str, language: str) -> Extension:
     """Describe one module of compiled code."""
     return Extension(
         f"spacy_embedkit.{name}",
-        [f"spacy_embedkit/{name}.pyx"],
+        [f"spacy_embedkit/{name.replace('.', '/')}.pyx"],
         language=language,
         extra_compile_args=FLAGS,
     )
@@ -32,9 +32,9 @@ setup(
     ext_modules=cythonize(
         [
             extension("_ops", "c"),
-            extension("_lookup", "c"),
-            extension("_parse", "c"),
-            extension("_window", "c"),
+            extension("vectors._lookup", "c"),
+            extension("vectors.sources._parse", "c"),
+            extension("layers._window", "c"),
             extension("_blas", "c++"),
         ],
         compiler_directives=DIRECTIVES,

@@ -9,8 +9,8 @@ import typer
 from spacy.pipeline import Pipe
 from spacy.tokens import Doc
 
+from spacy_embedkit.checks import import_extra
 from spacy_embedkit.pretraining.teacher.teacher import Teacher, TeacherSettings
-from spacy_embedkit.settings import import_extra
 
 from .texts import join_docs
 from .timing import Row, Setting, compare

@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Optimizer, fix_random_seed
 
-from spacy_embedkit.settings import import_extra
+from spacy_embedkit.checks import import_extra
 
 from .teacher import first_words, texts
 from .texts import join_docs

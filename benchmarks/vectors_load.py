@@ -12,8 +12,8 @@ import numpy
 import spacy
 from tqdm import tqdm
 
-from spacy_embedkit.vectors.convert import convert
-from spacy_embedkit.vectors.source import Batch, Source
+from spacy_embedkit.vectors.build.convert import convert
+from spacy_embedkit.vectors.sources.source import Batch, Source
 
 from .timing import Figure, Row, Setting
 

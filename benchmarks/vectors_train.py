@@ -14,7 +14,7 @@ from spacy.util import minibatch
 from thinc.api import fix_random_seed
 from tqdm import tqdm
 
-from spacy_embedkit.vectors.convert import Settings, convert
+from spacy_embedkit.vectors.build.convert import Settings, convert
 
 from .texts import EWT, load_docs
 from .timing import Figure, Row, Setting

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy
 import typer
 
-from spacy_embedkit.vectors.convert import Settings, convert
-from spacy_embedkit.vectors.distill import distill
+from spacy_embedkit.vectors.build.convert import Settings, convert
+from spacy_embedkit.vectors.build.distill import distill
 from spacy_embedkit.vectors.look import open_vectors
 from spacy_embedkit.vectors.mapped import MappedVectors
-from spacy_embedkit.vectors.source import Source
 from spacy_embedkit.vectors.sources import open_source
+from spacy_embedkit.vectors.sources.source import Source
 from spacy_embedkit.vectors.wordsim import score_pairs
 
 from .texts import ROOT

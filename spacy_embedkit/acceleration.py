@@ -13,8 +13,8 @@ from thinc.layers.with_array import forward as stock_with_array
 from .backend import EmbedkitOps, limit_forked_processes
 from .checks import check_not_negative
 from .layers import multi_hash, static_vectors, window_encoder
-from .layers.memory import Derived, TypeMemory
 from .layers.types import CACHE_ROWS, MEMORY
+from .row_cache import CachedValue, RowCache
 
 # Outlines of the trees that spaCy builds, see _outline.
 _MIX = r"chain\(chain\(maxout,layernorm\),dropout\)"
@@ -164,9 +164,9 @@ def _accelerate_layers(model: Model, cache_rows: int) -> List[str]:
         for kind in KINDS:
             if node._func is kind.stock and re.fullmatch(kind.outline, _outline(node)):
                 if kind.attr == MEMORY:
-                    node.attrs[MEMORY] = TypeMemory(cache_rows)
+                    node.attrs[MEMORY] = RowCache(cache_rows)
                 else:
-                    node.attrs[kind.attr] = Derived()
+                    node.attrs[kind.attr] = CachedValue()
                 node.replace_callbacks(kind.fast, init=node.init)
                 done.update(inner.id for inner in node.walk())
                 changed.append(kind.name)

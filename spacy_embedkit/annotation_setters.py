@@ -14,8 +14,8 @@ import numpy
 from spacy.tokens import Doc
 from thinc.backends import get_array_ops
 
-from .release import Device, Dtype, Keep, check_device, release_docs
-from .token_vectors import (
+from .transformer.release import Device, Dtype, Keep, check_device, release_docs
+from .transformer.token_vectors import (
     TOKEN_VECTORS,
     add_vector_hooks,
     declare_extension,

@@ -24,11 +24,11 @@ from .checks import (
 )
 from .layers import multi_hash, window_encoder
 from .layers.hash_tables import hash_tables
-from .layers.memory import Derived, TypeMemory
 from .layers.ngram_table import ngram_table
 from .layers.static_vectors import static_vectors
 from .layers.types import CACHE_ROWS, MEMORY, Types, per_type
 from .layers.word_table import word_table
+from .row_cache import CachedValue, RowCache
 
 
 def build_multi_hash_embed_v1(
@@ -66,7 +66,7 @@ def build_multi_hash_embed_v1(
     model.replace_callbacks(
         multi_hash.forward, init=partial(multi_hash.init, model.init)
     )
-    model.attrs[MEMORY] = TypeMemory(cache_rows)
+    model.attrs[MEMORY] = RowCache(cache_rows)
     return model
 
 
@@ -272,5 +272,5 @@ def build_maxout_window_encoder_v1(
     check_positive(name, "depth", depth)
     model = MaxoutWindowEncoder(width, window_size, maxout_pieces, depth)
     model.replace_callbacks(window_encoder.forward, init=model.init)
-    model.attrs[window_encoder.WEIGHTS] = Derived()
+    model.attrs[window_encoder.WEIGHTS] = CachedValue()
     return model

@@ -9,8 +9,8 @@ from .acceleration import accelerate
 from .backend import use_fast_ops
 from .checks import check_not_negative
 from .layers.types import CACHE_ROWS
-from .pretraining.loading.freezing import Freezer, find_layer
-from .pretraining.loading.initialize import watch_tok2vec
+from .pretraining.weights.freezing import Freezer, find_layer
+from .pretraining.weights.initialize import watch_tok2vec
 
 BeforeCreation = Callable[[Type[Language]], Type[Language]]
 AfterPipelineCreation = Callable[[Language], Language]

@@ -1,11 +1,46 @@
-"""Checks of what a config gives, shared by the registered functions."""
+"""Checks of settings, the error that users read, and optional libraries."""
 
-from typing import Dict, List, Mapping, Optional, Sequence, Union
+from importlib import import_module
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 from spacy.attrs import intify_attr
 
 # Attributes whose values are texts, so that n-grams and words can be told.
 TEXT_ATTRS = ("ORTH", "NORM", "LOWER", "SHAPE", "PREFIX", "SUFFIX")
+
+
+class InputError(ValueError):
+    """Something in the user's files or settings that they can mend.
+
+    Its text is the one line they read: where it is, what was found, what to do.
+    """
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raise InputError unless value is one of choices."""
+    if value not in choices:
+        raise InputError(f"{name} is {value!r}; choose one of {', '.join(choices)}")
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raise InputError unless low <= value <= high."""
+    if not low <= value <= high:
+        raise InputError(f"{name} is {value}, but {low} to {high} is allowed")
+
+
+def import_extra(module: str, extra: str) -> Any:
+    """Import a module, or raise ImportError naming the extra it comes with."""
+    try:
+        return import_module(module)
+    except ImportError as err:
+        raise ImportError(
+            f"{module} can't be imported ({err}); pip install 'spacy-embedkit[{extra}]'"
+        ) from err
+
+
+def one_line(err: Exception) -> str:
+    """Return the text of an error without its line breaks."""
+    return " ".join(str(err).split())
 
 
 def check_positive(name: str, setting: str, value: int) -> None:

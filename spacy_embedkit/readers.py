@@ -7,9 +7,9 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from .checks import check_not_negative
-from .raw_text.cache import DocsCache
-from .raw_text.corpus import RawTextCorpus
-from .raw_text.split import Lengths
+from .text.corpus import RawTextCorpus
+from .text.docs_cache import DocsCache
+from .text.split import Lengths
 
 MOST_TOKENS = 10_000
 

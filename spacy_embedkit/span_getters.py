@@ -9,15 +9,15 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from spacy.tokens import Doc, Span
 
-from .boundaries import (
+from .checks import check_positive
+from .text.boundaries import (
     cut_pieces,
     pack_pieces,
     paragraph_starts,
     pieces_between,
     sentence_starts,
 )
-from .checks import check_positive
-from .wordpiece_spans import WordpieceSpans
+from .transformer.wordpiece_spans import WordpieceSpans
 
 SpanGetter = Callable[[List[Doc]], List[List[Span]]]
 

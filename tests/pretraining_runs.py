@@ -9,7 +9,7 @@ from spacy.tokens import DocBin
 from spacy.util import load_config, load_model_from_config
 from thinc.api import Config
 
-from spacy_embedkit.pretraining.run.pretrain import pretrain
+from spacy_embedkit.pretraining.run.command import pretrain
 
 SAMPLE = Path(__file__).parents[1] / "assets" / "sample.txt"
 

@@ -16,7 +16,7 @@ from spacy_transformers import architectures, layers
 from spacy_transformers.layers import transformer_model
 from thinc.api import chain
 
-from spacy_embedkit.transformer import architectures as ours
+from spacy_embedkit.transformer import builders as ours
 from spacy_embedkit.transformer import listener, model
 
 OUTCOMES = defaultdict(lambda: {"outcome": "passed", "layers": []})

@@ -22,7 +22,7 @@ from spacy_embedkit.annotation_setters import (
     build_span_vectors_v1,
     build_token_vectors_v1,
 )
-from spacy_embedkit.release import Release
+from spacy_embedkit.transformer.release import Release
 
 from .tiny_pipelines import NO_SETTER, TEXTS, make_pipeline
 
@@ -421,7 +421,7 @@ def test_docs_that_are_kept_take_no_more_memory_than_their_tokens(folder):
 
 
 def test_gpu_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setattr("spacy_embedkit.release.has_cupy_gpu", False)
+    monkeypatch.setattr("spacy_embedkit.transformer.release.has_cupy_gpu", False)
     with pytest.raises(ValueError, match=r"release\.v1: device is gpu, but there is"):
         build_release_v1(device="gpu")
     with pytest.raises(ValueError, match="embedkit_release: device is gpu"):

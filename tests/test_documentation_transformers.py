@@ -133,7 +133,7 @@ def test_setter_fills_an_attribute_and_is_saved(bert, tmp_path):
 def test_component_from_python_is_that_of_the_config(bert):
     from spacy_transformers import Transformer
 
-    from spacy_embedkit.transformer.architectures import build_transformer_model_v1
+    from spacy_embedkit.transformer.builders import build_transformer_model_v1
 
     nlp = spacy.blank("en")
     component = Transformer(

@@ -13,9 +13,9 @@ from spacy.util import Config, load_config, load_model_from_config
 from spacy.vectors import Vectors
 from thinc.api import ConfigValidationError
 
-from spacy_embedkit.files import InputError
-from spacy_embedkit.pretraining.loading.fit import check_fit
-from spacy_embedkit.pretraining.loading.weights_file import read_layers
+from spacy_embedkit.checks import InputError
+from spacy_embedkit.pretraining.weights.fit import check_fit
+from spacy_embedkit.pretraining.weights.weights_file import read_layers
 
 CONFIG = """
 [nlp]

@@ -20,8 +20,8 @@ from spacy_embedkit.architectures import (
     build_multi_hash_embed_v1,
 )
 from spacy_embedkit.layers import multi_hash, static_vectors, window_encoder
-from spacy_embedkit.layers.memory import Derived, TypeMemory
 from spacy_embedkit.layers.types import MEMORY
+from spacy_embedkit.row_cache import CachedValue, RowCache
 
 from .embeds import ATTRS, BUILDERS, ROWS
 
@@ -64,7 +64,7 @@ def test_memory_of_any_size_gives_the_same_rows(nlp, batches, cache_rows):
 
 
 def test_known_types_are_not_computed_again(nlp):
-    memory, calls = TypeMemory(10), []
+    memory, calls = RowCache(10), []
 
     def compute(positions):
         calls.append(positions.tolist())
@@ -156,11 +156,11 @@ def watched_layers(nlp):
     yield encode, X, next(n for n in encode.walk() if n.name == "maxout")
     stock = MaxoutWindowEncoder(8, 1, 3, 2).initialize(X=X)
     stock.replace_callbacks(window_encoder.predict_forward, init=stock.init)
-    stock.attrs[window_encoder.WEIGHTS] = Derived()
+    stock.attrs[window_encoder.WEIGHTS] = CachedValue()
     yield stock, X, next(n for n in stock.walk() if n.name == "maxout")
     stock = MultiHashEmbed(8, ATTRS, ROWS, False).initialize(X=docs)
     stock.replace_callbacks(multi_hash.predict_forward, init=stock.init)
-    stock.attrs[MEMORY] = TypeMemory(100)
+    stock.attrs[MEMORY] = RowCache(100)
     yield stock, docs, next(n for n in stock.walk() if n.name == "maxout")
 
 
@@ -185,7 +185,7 @@ def test_static_vectors_notice_one_number_changed_in_place_once_trained(nlp):
     docs = [Doc(nlp.vocab, words=WORDS)]
     model = StaticVectors(64).initialize(X=docs)
     model.replace_callbacks(static_vectors.predict_forward, init=model.init)
-    model.attrs[MEMORY] = TypeMemory(100)
+    model.attrs[MEMORY] = RowCache(100)
     model.begin_update(docs)
     before = model.predict(docs).data.copy()
     model.get_param("W").ravel()[1] += 100
@@ -271,7 +271,7 @@ def test_memory_stays_out_of_bytes_pickles_and_copies(nlp):
     for other in (pickle.loads(pickle.dumps(model)), model.copy()):
         assert len(other.attrs[MEMORY]) == 0
         assert other.attrs[MEMORY].max_rows == 100
-    assert isinstance(pickle.loads(pickle.dumps(Derived())), Derived)
+    assert isinstance(pickle.loads(pickle.dumps(CachedValue())), CachedValue)
 
 
 @pytest.mark.parametrize("cache_rows", [1, 3, 1000])

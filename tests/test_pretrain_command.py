@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from spacy_embedkit.cli import embedkit_cli
 from spacy_embedkit.pretraining.masked_model import LossMeter
+from spacy_embedkit.pretraining.run import command as module
 from spacy_embedkit.pretraining.run import loop
-from spacy_embedkit.pretraining.run import pretrain as module
 
 from .pretraining_runs import (
     OUR_TOK2VEC,

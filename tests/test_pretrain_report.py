@@ -15,14 +15,14 @@ from spacy.util import load_config, load_model_from_config
 from typer import Typer
 from typer.testing import CliRunner
 
+from spacy_embedkit.checks import InputError
 from spacy_embedkit.cli import one_line_errors
-from spacy_embedkit.cli.pretrain_report import pretrain_report
-from spacy_embedkit.files import InputError
-from spacy_embedkit.pretraining.grid.config import merge, nested
-from spacy_embedkit.pretraining.grid.jobs import make_jobs, read_docs, write_subsets
-from spacy_embedkit.pretraining.grid.plan import read_grid
-from spacy_embedkit.pretraining.grid.report import make_rows, write_report
-from spacy_embedkit.pretraining.grid.run import Outcome, run_grid
+from spacy_embedkit.cli.compare import pretrain_report
+from spacy_embedkit.experiments.comparison import make_rows, write_report
+from spacy_embedkit.experiments.engine import Outcome, run_grid
+from spacy_embedkit.experiments.jobs import make_jobs, read_docs, write_subsets
+from spacy_embedkit.experiments.nested_config import merge, nested
+from spacy_embedkit.experiments.plan import read_grid
 
 SENTENCES = [
     (["The", "cat", "sat"], ["D", "N", "V"]),
@@ -155,8 +155,8 @@ def test_a_killed_grid_goes_on(write, folder):
     path, out = write(HEAD.replace("max_steps = 4", "max_steps = 4000")), folder / "out"
     code = (
         "import sys; from pathlib import Path\n"
-        "from spacy_embedkit.pretraining.grid.plan import read_grid\n"
-        "from spacy_embedkit.pretraining.grid.run import run_grid\n"
+        "from spacy_embedkit.experiments.plan import read_grid\n"
+        "from spacy_embedkit.experiments.engine import run_grid\n"
         "run_grid(read_grid(Path(sys.argv[1])), Path(sys.argv[2]))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(path), str(out)])

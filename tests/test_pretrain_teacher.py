@@ -11,7 +11,7 @@ import spacy
 from numpy.testing import assert_allclose
 from spacy.tokens import Doc
 
-from spacy_embedkit.files import InputError
+from spacy_embedkit.checks import InputError
 from spacy_embedkit.pretraining.teacher import windows
 from spacy_embedkit.pretraining.teacher.teacher import Teacher, TeacherSettings
 from spacy_embedkit.transformer.encoder import load_encoder, mean_states

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from spacy.training.pretrain import make_update
 from thinc.api import Adam, NumpyOps, fix_random_seed
 
-from spacy_embedkit.files import InputError
+from spacy_embedkit.checks import InputError
 from spacy_embedkit.pretraining.masked_model import Prediction
 from spacy_embedkit.pretraining.masking import TokenMasking
 from spacy_embedkit.pretraining.transformer_objective import (

@@ -13,7 +13,7 @@ import spacy
 from numpy.testing import assert_allclose
 from tqdm import tqdm
 
-from spacy_embedkit.files import InputError
+from spacy_embedkit.checks import InputError
 from spacy_embedkit.pretraining.teacher import targets as targets_module
 from spacy_embedkit.pretraining.teacher.reduction import (
     Reduction,

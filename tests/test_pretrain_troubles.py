@@ -8,9 +8,9 @@ from functools import partial
 
 import pytest
 
-from spacy_embedkit.files import InputError
+from spacy_embedkit.checks import InputError
 from spacy_embedkit.pretraining.run import checkpoint as checkpoints
-from spacy_embedkit.pretraining.run import pretrain as module
+from spacy_embedkit.pretraining.run import command as module
 from spacy_embedkit.pretraining.run.checkpoint import NAME, PREVIOUS
 from spacy_embedkit.pretraining.run.loop import Run
 

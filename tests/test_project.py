@@ -16,7 +16,7 @@ import srsly
 from spacy.util import load_config
 from weasel.util.config import load_project_config
 
-from spacy_embedkit.pretraining.grid.plan import read_grid
+from spacy_embedkit.experiments.plan import read_grid
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts"

@@ -8,10 +8,10 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
-from spacy_embedkit.files import InputError
-from spacy_embedkit.raw_text import read
-from spacy_embedkit.raw_text.read import read_pieces, read_texts
+from spacy_embedkit.checks import InputError
 from spacy_embedkit.readers import build_raw_text_v1
+from spacy_embedkit.text import read
+from spacy_embedkit.text.read import read_pieces, read_texts
 
 TEXTS = ["A maré é alta\ne cheia.", "Um barco\0 velho 🙂", "東京。x\u200b\u0301"]
 ALONE = {"min_length": 0, "shuffle": 0}

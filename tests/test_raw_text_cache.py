@@ -11,8 +11,9 @@ import pytest
 import spacy
 from spacy.tokens import Doc
 
-from spacy_embedkit.raw_text import split, store
 from spacy_embedkit.readers import build_raw_text_v1
+from spacy_embedkit.text import docs_store as store
+from spacy_embedkit.text import split
 
 LINES = [
     "I don't know , he said . She can't either , the cats' mat !",
@@ -55,7 +56,7 @@ def made(monkeypatch):
         calls.append(1)
         return make(nlp, *args)
 
-    monkeypatch.setattr("spacy_embedkit.raw_text.corpus.make_docs", count)
+    monkeypatch.setattr("spacy_embedkit.text.corpus.make_docs", count)
     return calls
 
 

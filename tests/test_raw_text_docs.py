@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spacy.tokens import Doc
 
-from spacy_embedkit.raw_text import split
-from spacy_embedkit.raw_text.read import Piece, cut_place
-from spacy_embedkit.raw_text.split import Counts, Lengths, make_docs
 from spacy_embedkit.readers import build_raw_text_v1
+from spacy_embedkit.text import split
+from spacy_embedkit.text.read import Piece, cut_place
+from spacy_embedkit.text.split import Counts, Lengths, make_docs
 
 NLP = spacy.blank("en")
 CHARACTERS = st.sampled_from(

@@ -7,8 +7,8 @@ from spacy.training import Example
 from spacy.util import registry
 from thinc.api import use_ops
 
-from spacy_embedkit.pretraining.grid.plan import read_grid
-from spacy_embedkit.pretraining.run.config import read_settings
+from spacy_embedkit.experiments.plan import read_grid
+from spacy_embedkit.pretraining.run.run_settings import read_settings
 
 from .test_registry import NAMES
 from .vector_tables import make_folder

@@ -6,16 +6,13 @@ import spacy
 import srsly
 from typer.testing import CliRunner
 
+from spacy_embedkit.checks import InputError
 from spacy_embedkit.cli import embedkit_cli
-from spacy_embedkit.files import InputError
 
 torch = pytest.importorskip("torch", reason="needs the extra transformers")
 pytest.importorskip("spacy_transformers", reason="needs the extra transformers")
 
-from spacy_embedkit.pretraining.teacher.teacher import (  # noqa: E402
-    Teacher,
-    TeacherSettings,
-)
+from spacy_embedkit.pretraining.teacher.teacher import Teacher, TeacherSettings  # noqa: E402
 from spacy_embedkit.transformer.save import save_transformer  # noqa: E402
 
 from .tiny_bert import make_bert  # noqa: E402

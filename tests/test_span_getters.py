@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc
 
-from spacy_embedkit.boundaries import core_ranges, sentence_starts
 from spacy_embedkit.span_getters import (
     build_paragraph_spans_v1,
     build_sent_spans_v1,
     build_wordpiece_spans_v1,
 )
+from spacy_embedkit.text.boundaries import core_ranges, sentence_starts
 
 NLP = spacy.blank("en")
 SENTENCIZED = spacy.blank("en")

@@ -4,11 +4,7 @@ import numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_embedkit.transformer.batches import (
-    LEAST_FILLED,
-    LEAST_SHARE,
-    sorted_batches,
-)
+from spacy_embedkit.transformer.batches import LEAST_FILLED, LEAST_SHARE, sorted_batches
 
 lengths_of_texts = st.lists(st.integers(1, 40), max_size=60).map(numpy.asarray)
 

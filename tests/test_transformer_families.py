@@ -34,7 +34,7 @@ def build(kind, arguments, **settings):
     """Build the model of stock or of ours, with its weights."""
     from spacy_transformers.layers import TransformerModel
 
-    from spacy_embedkit.transformer.architectures import build_transformer_model_v1
+    from spacy_embedkit.transformer.builders import build_transformer_model_v1
 
     fix_random_seed(0)
     make = {"stock": TransformerModel, "ours": build_transformer_model_v1}[kind]

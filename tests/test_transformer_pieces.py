@@ -133,7 +133,7 @@ def test_docs_are_split_as_by_stock(docs):
 @settings(max_examples=60, deadline=None)
 @given(docs=docs_of_texts)
 def test_a_token_that_counts_once_has_the_pieces_of_its_core_span(docs):
-    from spacy_embedkit.boundaries import core_ranges
+    from spacy_embedkit.text.boundaries import core_ranges
 
     docs = [doc for doc in docs if len(doc)]
     spans = strided(docs)

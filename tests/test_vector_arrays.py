@@ -7,7 +7,7 @@ import numpy
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from spacy_embedkit.files import InputError
+from spacy_embedkit.checks import InputError
 from spacy_embedkit.vectors.sources import arrays
 
 from .vector_files import (

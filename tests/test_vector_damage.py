@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_embedkit.files import InputError
+from spacy_embedkit.checks import InputError
 from spacy_embedkit.vectors.sources import arrays, folders
 from spacy_embedkit.vectors.sources.fasttext import open_fasttext
 from spacy_embedkit.vectors.sources.gensim_files import open_gensim

@@ -8,8 +8,8 @@ import pytest
 import spacy
 from numpy.testing import assert_allclose
 
-from spacy_embedkit.files import InputError
-from spacy_embedkit.vectors.distill import distill, principal_components
+from spacy_embedkit.checks import InputError
+from spacy_embedkit.vectors.build.distill import distill, principal_components
 
 torch = pytest.importorskip("torch", reason="needs the extra transformers")
 transformers = pytest.importorskip("transformers", reason="needs the extra")

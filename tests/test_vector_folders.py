@@ -9,7 +9,7 @@ from spacy.strings import get_string_id
 from spacy.vectors import Vectors
 from spacy.vocab import Vocab
 
-from spacy_embedkit.files import InputError
+from spacy_embedkit.checks import InputError
 from spacy_embedkit.vectors.ngrams import ngram_rows
 from spacy_embedkit.vectors.sources import folders
 

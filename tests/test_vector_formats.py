@@ -6,7 +6,7 @@ import numpy
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from spacy_embedkit.files import InputError
+from spacy_embedkit.checks import InputError
 from spacy_embedkit.vectors.ngrams import ngram_rows
 from spacy_embedkit.vectors.sources.fasttext import open_fasttext
 from spacy_embedkit.vectors.sources.gensim_files import open_gensim

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_embedkit.files import InputError
+from spacy_embedkit.checks import InputError
 from spacy_embedkit.vectors.sources import find_format, inputs, open_source, unpacking
 from spacy_embedkit.vectors.sources.inputs import open_input
 

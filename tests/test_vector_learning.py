@@ -9,11 +9,11 @@ import numpy
 import pytest
 import spacy
 
-from spacy_embedkit.files import InputError
-from spacy_embedkit.raw_text.read import read_texts
-from spacy_embedkit.raw_text.tokens import iter_tokens, write_tokens
-from spacy_embedkit.vectors import learn as learning
-from spacy_embedkit.vectors.learn import learn
+from spacy_embedkit.checks import InputError
+from spacy_embedkit.text.read import read_texts
+from spacy_embedkit.text.tokens import iter_tokens, write_tokens
+from spacy_embedkit.vectors.build import learn as learning
+from spacy_embedkit.vectors.build.learn import learn
 
 TINY = {"lang": "pt", "width": 8, "buckets": 300, "min_count": 2, "epochs": 2}
 TEXTS = ["A maré é alta.", "Um barco"]
@@ -104,7 +104,7 @@ def test_unknown_language_is_named(name):
 def test_written_tokens_are_apart_by_single_spaces(write, tmp_path, monkeypatch):
     tokens = [["a", "New York", "x\0y"], [], ["b"]]
     monkeypatch.setattr(
-        "spacy_embedkit.raw_text.tokens.iter_tokens", lambda lang, texts: tokens
+        "spacy_embedkit.text.tokens.iter_tokens", lambda lang, texts: tokens
     )
     assert write_tokens("en", [], tmp_path / "tokens") == 4
     assert (tmp_path / "tokens").read_bytes() == b"a New_York x_y\n\nb\n"

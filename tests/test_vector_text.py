@@ -9,10 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from spacy_embedkit import _parse
-from spacy_embedkit.files import InputError
+from spacy_embedkit.checks import InputError
 from spacy_embedkit.vectors.ngrams import Ngrams
-from spacy_embedkit.vectors.sources import open_source, text
+from spacy_embedkit.vectors.sources import _parse, open_source, text
 from spacy_embedkit.vectors.sources.inputs import open_input
 from spacy_embedkit.vectors.sources.text import open_text
 

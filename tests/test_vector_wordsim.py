@@ -3,7 +3,7 @@
 import numpy
 import pytest
 
-from spacy_embedkit.files import InputError
+from spacy_embedkit.checks import InputError
 from spacy_embedkit.vectors.wordsim import read_pairs, score_pairs
 
 

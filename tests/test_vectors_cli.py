@@ -13,10 +13,10 @@ from numpy.testing import assert_array_equal
 from typer.testing import CliRunner
 
 from spacy_embedkit.cli import vectors_cli
-from spacy_embedkit.cli.convert import convert as convert_command
-from spacy_embedkit.cli.learn import distill as distill_command
-from spacy_embedkit.cli.learn import learn as learn_command
-from spacy_embedkit.vectors import convert, distill, learn
+from spacy_embedkit.cli.convert_vectors import convert as convert_command
+from spacy_embedkit.cli.learn_vectors import distill as distill_command
+from spacy_embedkit.cli.learn_vectors import learn as learn_command
+from spacy_embedkit.vectors.build import convert, distill, learn
 
 from .vector_tables import (
     WIDTH,

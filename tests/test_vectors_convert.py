@@ -12,11 +12,11 @@ import pytest
 import spacy
 from numpy.testing import assert_allclose, assert_array_equal
 
-from spacy_embedkit.files import InputError
+from spacy_embedkit.checks import InputError
 from spacy_embedkit.vectors import nearest
-from spacy_embedkit.vectors.convert import Settings, convert
-from spacy_embedkit.vectors.npy import NpyWriter
-from spacy_embedkit.vectors.quantise import learn_centroids, to_codes, to_int8
+from spacy_embedkit.vectors.build.convert import Settings, convert
+from spacy_embedkit.vectors.build.npy import NpyWriter
+from spacy_embedkit.vectors.build.quantise import learn_centroids, to_codes, to_int8
 from spacy_embedkit.vectors.rows import STORES, part_starts
 from spacy_embedkit.vectors.sources import open_source
 

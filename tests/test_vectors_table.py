@@ -16,7 +16,7 @@ from spacy.tokens import Doc
 from spacy.vectors import Vectors
 from thinc.api import NumpyOps
 
-from spacy_embedkit.files import InputError
+from spacy_embedkit.checks import InputError
 from spacy_embedkit.vectors import nearest
 from spacy_embedkit.vectors.keys import KeyRows, Words
 from spacy_embedkit.vectors.mapped import MappedVectors

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from spacy_embedkit import _window, reference_ops
+from spacy_embedkit import reference_ops
+from spacy_embedkit.layers import _window
 
 
 @st.composite

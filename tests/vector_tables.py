@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy
 
-from spacy_embedkit.vectors.convert import Settings, convert
+from spacy_embedkit.vectors.build.convert import Settings, convert
 from spacy_embedkit.vectors.ngrams import Ngrams
-from spacy_embedkit.vectors.source import Batch, Source
+from spacy_embedkit.vectors.sources.source import Batch, Source
 
 WORDS = ["the", "cat", "sat", "on", "mat", "Straße", "naïve", "🙂", "a b"]
 WIDTH = 12

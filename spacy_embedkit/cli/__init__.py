@@ -10,12 +10,13 @@ from typing import Callable, TypeVar
 import typer
 from spacy.cli import app
 
-from ..files import InputError, describe_os_error
-from .convert import convert
-from .learn import distill, learn
-from .look import info, similar
+from ..checks import InputError
+from ..io import describe_os_error
+from .compare import pretrain_report
+from .convert_vectors import convert
+from .learn_vectors import distill, learn
 from .pretrain import pretrain
-from .pretrain_report import pretrain_report
+from .query_vectors import info, similar
 from .save_transformer import save_transformer
 
 Command = TypeVar("Command", bound=Callable[..., None])

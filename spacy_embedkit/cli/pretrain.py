@@ -56,9 +56,9 @@ def pretrain(
     )
     from spacy.util import load_config
 
-    from ..files import InputError
-    from ..pretraining.run.config import BLOCK
-    from ..pretraining.run.pretrain import pretrain as run
+    from ..checks import InputError
+    from ..pretraining.run.command import pretrain as run
+    from ..pretraining.run.run_settings import BLOCK
 
     if resume and force:
         raise InputError("--resume goes on with a run, --force replaces it; give one")

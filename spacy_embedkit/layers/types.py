@@ -17,12 +17,12 @@ from thinc.api import Model, NumpyOps
 from thinc.types import Floats2d, Ints1d, Ints2d
 
 from .. import _ops, ops
+from ..row_cache import RowCache, params_of
 from ..vectors.mapped import MappedVectors
-from .memory import TypeMemory, params_of
 
 # Types that a layer remembers if nobody says how many: 8 MB at a width of 96.
 CACHE_ROWS = 20_000
-# Attribute of a model that holds its TypeMemory.
+# Attribute of a model that holds its RowCache.
 MEMORY = "memory"
 
 
@@ -122,7 +122,7 @@ def run_per_type(
         nO = model.get_dim("nO")
         return [model.ops.alloc2f(0, nO) for _ in docs], lambda dYs: []
     types, inverse = find_types(model, docs, columns)
-    memory: Optional[TypeMemory] = model.attrs.get(MEMORY)
+    memory: Optional[RowCache] = model.attrs.get(MEMORY)
     if not is_train:
         table = _predict(model, types, embed, memory, reads_vectors)
         Y = ops.gather_rows(model.ops, table, inverse)
@@ -147,7 +147,7 @@ def _predict(
     model: Model,
     types: Types,
     embed: Embed,
-    memory: Optional[TypeMemory],
+    memory: Optional[RowCache],
     reads_vectors: bool,
 ) -> Floats2d:
     if memory is None or not memory.max_rows or not isinstance(model.ops, NumpyOps):
@@ -210,7 +210,7 @@ def per_type(
         attrs={
             "columns": list(dict.fromkeys(columns)),
             "include_static_vectors": include_static_vectors,
-            MEMORY: TypeMemory(cache_rows),
+            MEMORY: RowCache(cache_rows),
         },
     )
 

@@ -22,9 +22,10 @@ from thinc.layers.chain import forward as chain_forward
 from thinc.layers.with_array import forward as stock_forward
 from thinc.types import Floats2d, FloatsXd, Ints2d
 
-from .. import _window, ops
+from .. import ops
 from ..backend import multiply
-from .memory import params_of
+from ..row_cache import params_of
+from . import _window
 from .types import TokenRows, split
 
 # Positions that run through all layers before the next ones start, so that their rows

@@ -3,7 +3,7 @@
 from copy import deepcopy
 from typing import Any, Dict, Mapping, Optional
 
-from ..settings import import_extra, one_line
+from ..checks import import_extra, one_line
 
 # What the names of such weights have in them.
 MARK = "lora_"

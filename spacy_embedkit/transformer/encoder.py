@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
-from ..files import InputError
-from ..settings import import_extra, one_line
+from ..checks import InputError, import_extra, one_line
 
 # What is downloaded of a model on the hub.
 HUB_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]

@@ -13,7 +13,6 @@ from spacy_transformers.layers import transformer_model as stock
 from thinc.api import Model
 
 from ..schedules import Scheduled
-from ..wordpiece_spans import WordpieceSpans
 from .adapters import add_adapters
 from .encoder import drop_layers_above
 from .encoding import encode
@@ -21,6 +20,7 @@ from .hidden import LayeredBatch
 from .pieces import PieceReader
 from .precision import Precision
 from .shim import TransformerShim
+from .wordpiece_spans import WordpieceSpans
 
 SpanGetter = Callable[[List[Doc]], List[List[Span]]]
 

@@ -9,7 +9,7 @@ from spacy_transformers.align import get_alignment
 from spacy_transformers.data_classes import WordpieceBatch
 from thinc.types import Floats2d, Ints1d, Ints2d, Ragged
 
-from ..boundaries import core_ranges, token_chars
+from ..text.boundaries import core_ranges, token_chars
 
 NestedSpans = List[List[Span]]
 

@@ -7,8 +7,8 @@ import spacy
 from spacy.language import Language
 from thinc.api import Model
 
-from ..files import InputError, check_output, whole_folder
-from ..settings import import_extra, one_line
+from ..checks import InputError, import_extra, one_line
+from ..io import check_output, whole_folder
 from .adapters import without_adapters
 
 # What every folder of a transformer holds.

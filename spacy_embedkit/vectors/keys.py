@@ -6,7 +6,7 @@ from typing import Any, Dict, Iterator, List, Sequence
 import numpy
 from numpy.typing import NDArray
 
-from .. import _lookup
+from . import _lookup
 
 
 class KeyRows(Mapping[int, int]):

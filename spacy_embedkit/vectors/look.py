@@ -8,9 +8,9 @@ import spacy
 from spacy.strings import get_string_id
 from spacy.util import get_package_path, is_package
 
-from ..files import InputError
-from ..raw_text.read import read_texts
-from ..raw_text.tokens import iter_tokens
+from ..checks import InputError
+from ..text.read import read_texts
+from ..text.tokens import iter_tokens
 from .mapped import MappedVectors
 from .stock import read_stock
 from .storage import FOLDER, HEADER, open_table

@@ -23,7 +23,7 @@ from thinc.backends import get_array_ops
 from thinc.types import Floats2d
 
 from .. import ops
-from ..layers.memory import TypeMemory
+from ..row_cache import RowCache
 from . import nearest
 from .contract import AnyRows, TableVectors, to_ids
 from .ngram_vectors import embed_words
@@ -100,7 +100,7 @@ class MappedVectors(TableVectors):
         self._subword_rows: Optional[AnyRows] = (
             table.subwords.rows if table.subwords else None
         )
-        self._memory = TypeMemory(MEMORY_WORDS)
+        self._memory = RowCache(MEMORY_WORDS)
         # Changes with the table, for those who remember what they made of it.
         self.identity = numpy.zeros(1, dtype="uint32")
 

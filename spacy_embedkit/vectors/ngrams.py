@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Tuple
 import numpy
 from numpy.typing import NDArray
 
-from .. import _lookup
+from . import _lookup
 
 FLORET, FASTTEXT = "floret", "fasttext"
 

@@ -5,7 +5,7 @@ from typing import ClassVar, Dict, Tuple, Type
 import numpy
 from numpy.typing import NDArray
 
-from .. import _lookup
+from . import _lookup
 from .views import DecodedArray
 
 # Centroids of each part of a product-quantised row: a code is one byte.

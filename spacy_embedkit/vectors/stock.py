@@ -10,7 +10,7 @@ from spacy.vectors import Vectors
 from .keys import KeyRows, Words
 from .ngrams import FLORET
 from .rows import Float32Rows
-from .sources.spacy_files import read_spacy_files
+from .spacy_files import read_spacy_files
 from .table import Table
 
 

@@ -21,7 +21,7 @@ import numpy
 import srsly
 from numpy.typing import NDArray
 
-from ..files import InputError
+from ..checks import InputError
 from .keys import KeyRows, Words
 from .ngrams import Ngrams
 from .rows import STORES

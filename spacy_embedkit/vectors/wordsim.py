@@ -8,7 +8,8 @@ import numpy
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from ..files import InputError, describe_os_error
+from ..checks import InputError
+from ..io import describe_os_error
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from spacy.util import dot_to_object, load_model_from_config, registry
 from thinc.api import Config, Model, Optimizer, fix_random_seed, set_gpu_allocator
 from thinc.config import ConfigValidationError
 
-from ...files import InputError
-from ...settings import one_line
-from .config import RunSettings, read_settings
+from ...checks import InputError, one_line
 from .data import Batcher, Reader
+from .run_settings import RunSettings, read_settings
 
 # Models of spacy-transformers and spacy-curated-transformers.
 TRANSFORMERS = ("transformer", "transformer_model")

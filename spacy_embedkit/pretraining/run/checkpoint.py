@@ -12,7 +12,8 @@ from typing import Any, Callable, Dict, Optional
 
 import srsly
 
-from ...files import InputError, describe_os_error, write_whole
+from ...checks import InputError
+from ...io import describe_os_error, write_whole
 
 NAME = "checkpoint.bin"
 PREVIOUS = "checkpoint.previous.bin"

@@ -4,7 +4,7 @@ from typing import Any, Dict, Iterator, Tuple
 
 from thinc.api import Config
 
-from ...files import InputError
+from ...checks import InputError
 
 # What may change from one part of a run to the next: where things are, and how long
 # it goes on.

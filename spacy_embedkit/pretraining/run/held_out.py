@@ -7,7 +7,7 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 from spacy.tokens import Doc
 from thinc.api import Model
 
-from ...files import InputError
+from ...checks import InputError
 from .objective_state import Losses, ObjectiveState
 
 # Documents below which none is held out.

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from spacy.tokens import Doc
 
-from ...files import InputError
+from ...checks import InputError
 from . import checkpoint
 from .build import Parts
 from .data import TrainingData

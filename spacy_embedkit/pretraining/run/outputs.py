@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Sequence
 
 import srsly
 
-from ...files import InputError
+from ...checks import InputError
 from . import checkpoint
 from .checkpoint import write_or_stop
 

@@ -3,7 +3,7 @@
 from html import escape
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 
-from ...settings import import_extra
+from ...checks import import_extra
 from ..html import html_page, html_row, svg_element
 from .log import short
 from .outputs import BEST, CONFIG, LAST

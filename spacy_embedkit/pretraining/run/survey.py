@@ -7,8 +7,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.training.pretrain import ensure_docs
 
-from ...files import InputError
-from ...settings import one_line
+from ...checks import InputError, one_line
 from .held_out import HASH_RANGE, HeldOut, hash_text
 
 Item = Union[Doc, Example]

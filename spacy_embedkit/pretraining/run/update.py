@@ -6,7 +6,7 @@ from typing import Any, List, Sequence
 from spacy.tokens import Doc
 from thinc.api import Model, Optimizer
 
-from ...files import InputError
+from ...checks import InputError
 from .objective_state import Losses, ObjectiveState
 
 

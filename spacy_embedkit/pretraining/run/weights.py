@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Tuple
 import numpy
 from thinc.api import Model, Optimizer
 
-from ...files import InputError
+from ...checks import InputError
 
 Key = Tuple[int, str]
 COUNTS = ("nr_update", "last_seen")

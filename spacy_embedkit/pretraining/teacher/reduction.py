@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy
 from numpy.typing import NDArray
 
-from ...files import InputError
+from ...checks import InputError
 
 Kind = Literal["standardised", "pca"]
 # Directions whose variance is less than this share of the largest become zeros.

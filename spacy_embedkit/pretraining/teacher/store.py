@@ -20,8 +20,8 @@ from weakref import finalize
 import numpy
 from numpy.typing import NDArray
 
-from ...file_lock import try_lock
-from ...files import InputError, describe_os_error
+from ...checks import InputError
+from ...io import describe_os_error, try_lock
 
 MAGIC = 0x31544B45
 RECORD = numpy.dtype([("magic", "<u4"), ("n_docs", "<u4"), ("first_row", "<u8")])

@@ -12,7 +12,8 @@ from spacy.tokens import Doc
 from spacy.util import logger
 from tqdm import tqdm
 
-from ...files import InputError, describe_os_error
+from ...checks import InputError
+from ...io import describe_os_error
 from .reduction import Reduction, ReductionSettings, fit, load_reduction
 from .store import TargetStore
 from .teacher import Teacher

@@ -9,8 +9,7 @@ import numpy
 from numpy.typing import NDArray
 from spacy.tokens import Doc
 
-from ...files import InputError
-from ...settings import import_extra, one_line
+from ...checks import InputError, import_extra, one_line
 from ...transformer.batches import sorted_batches
 from ...transformer.encoder import (
     Encoder,

@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 from typing import Optional
 
-from ...files import InputError
-from ..source import Source
+from ...checks import InputError
 from .inputs import Input, open_input
+from .source import Source
 from .text_layout import is_text, is_word2vec_binary
 
 FORMATS = (

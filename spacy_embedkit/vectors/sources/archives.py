@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, List, Optional, cast
 
-from ...files import InputError
+from ...checks import InputError
 from .unpacking import BUFFER, Layer, open_unpacked, unpacking
 
 MAX_NAMES = 10

@@ -8,8 +8,7 @@ from typing import IO, BinaryIO, Dict, Iterator, List, Optional, cast
 import numpy
 from numpy.typing import NDArray
 
-from ...files import InputError
-from ..source import Batch, Source
+from ...checks import InputError
 from .inputs import Input
 from .parquet import open_parquet
 from .places import (
@@ -22,6 +21,7 @@ from .places import (
     row_name,
     rows_at_once,
 )
+from .source import Batch, Source
 from .word_lists import check_count, find_words, parse_json_words
 
 __all__ = ["open_npy", "open_npz", "open_parquet", "open_safetensors"]

@@ -13,11 +13,11 @@ import numpy
 from numpy.typing import NDArray
 
 from ... import _ops
-from ...files import InputError
+from ...checks import InputError
 from ..ngrams import FASTTEXT, FLORET, Ngrams, ngram_rows
-from ..source import Batch, Source
 from .inputs import Input
 from .places import Place, cut_off, damaged, row_name, rows_at_once
+from .source import Batch, Source
 
 MAGIC, SUPERVISED = 793712314, 3
 FASTTEXT_MODE, FLORET_MODE = 1, 2

@@ -4,11 +4,11 @@ import importlib.util
 from pathlib import Path
 from typing import Optional
 
-from ...files import InputError
-from ..source import Source
+from ...checks import InputError
+from ..spacy_files import read_json, read_spacy_files
 from .model2vec import find_model2vec, open_model2vec
 from .places import batches_of
-from .spacy_files import read_json, read_spacy_files
+from .source import Source
 
 OURS = ("table.json", "vocab/embedkit_vectors/table.json")
 
@@ -62,7 +62,7 @@ def open_package(name: str) -> Source:
 
 
 def _open_ours(folder: Path) -> Source:
-    from ..reread import open_table_source
+    from .reread import open_table_source
 
     return open_table_source(folder)
 

@@ -6,10 +6,10 @@ from typing import Any, Iterator
 
 import numpy
 
-from ...files import InputError
-from ..source import Batch, Source
+from ...checks import InputError
 from .inputs import Input
 from .places import row_name, rows_at_once
+from .source import Batch, Source
 
 
 def open_gensim(input: Input, trust_pickle: bool) -> Source:

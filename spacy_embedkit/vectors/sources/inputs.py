@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Optional, cast
 
-from ...files import InputError, describe_os_error
+from ...checks import InputError
+from ...io import describe_os_error
 from .archives import is_npz, is_tar, is_zip, tar_member, zip_member
 from .unpacking import BUFFER, Layer, decompressed, spool
 

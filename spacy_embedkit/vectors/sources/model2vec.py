@@ -7,9 +7,9 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 import numpy
 from numpy.typing import NDArray
 
-from ...files import InputError
-from ..source import Batch, Source
+from ...checks import InputError
 from .places import Place, read_safetensors, rows_at_once
+from .source import Batch, Source
 
 # Folder of both files and name of the table, by who wrote them.
 LAYOUTS = (

@@ -6,10 +6,10 @@ from typing import Any, Callable, Iterator, List, Optional
 import numpy
 from numpy.typing import NDArray
 
-from ...files import InputError
-from ..source import Batch, Source
+from ...checks import InputError
 from .inputs import Input
 from .places import row_name, rows_at_once
+from .source import Batch, Source
 from .word_lists import find_words, open_parquet_file, text_column, with_arrow
 
 # Rows that are read to find the width, where the type does not say it.

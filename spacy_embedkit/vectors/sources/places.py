@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Sequence, Tupl
 import numpy
 from numpy.typing import NDArray
 
-from ...files import InputError
-from ..source import Batch
+from ...checks import InputError
+from .source import Batch
 
 # Bytes of a batch of rows, at least one row.
 BATCH_BYTES, BATCH_ROWS = 1 << 22, 4096

@@ -4,10 +4,10 @@ from typing import BinaryIO, Generator, Iterator, List, Optional
 
 import numpy
 
-from ... import _parse
-from ...files import InputError
-from ..source import Batch, Source
+from ...checks import InputError
+from . import _parse
 from .inputs import Input
+from .source import Batch, Source
 from .text_layout import Layout, count_numbers, fields_of, find_layout
 
 CHUNK_BYTES = 4 << 20

@@ -10,7 +10,7 @@ import statistics
 from dataclasses import dataclass
 from typing import List, Optional
 
-from ...files import InputError
+from ...checks import InputError
 from ..ngrams import FLORET, Ngrams
 from .inputs import HEAD_BYTES
 

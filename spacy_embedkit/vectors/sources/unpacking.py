@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Iterator, List, Optional, Tuple, cast
 
-from ...files import InputError, describe_os_error
+from ...checks import InputError
+from ...io import describe_os_error
 
 BUFFER = 1 << 20
 # Data that unpacks to more than both is taken for a bomb.

@@ -7,10 +7,10 @@ from typing import BinaryIO, Iterator, List, Tuple
 
 import numpy
 
-from ...files import InputError
-from ..source import Batch, Source
+from ...checks import InputError
 from .inputs import Input
 from .places import cut_off, damaged, row_name
+from .source import Batch, Source
 
 CHUNK = 1 << 21
 # Limits for what a damaged file can make us hold in memory.

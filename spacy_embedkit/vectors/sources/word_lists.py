@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, Callable, List, Optional, TypeVar
 
-from ...files import InputError, describe_os_error
+from ...checks import InputError
+from ...io import describe_os_error
 from .inputs import open_input
 
 SUFFIXES = (".txt", ".words", ".vocab", ".json", ".parquet")

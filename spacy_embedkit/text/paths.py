@@ -1,0 +1,65 @@
+"""Finds the files that paths, folders and patterns stand for."""
+
+import os
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Iterator, List, Sequence
+
+from ..checks import InputError
+from ..io import describe_os_error
+
+
+def find_files(paths: Sequence[str]) -> List[str]:
+    """Replace folders and patterns by the files they stand for, sorted.
+
+    paths: A folder stands for all files below it, but for those whose name, or that of
+        a folder on the way, starts with a dot. A pattern, such as "raw-*.jsonl.gz" or
+        "raw/**/*.txt", stands for what it matches; a path that is there is no pattern.
+        All else stays as it is: files, "-", and what is missing.
+    Raises: InputError naming a folder without files, a pattern without matches, or a
+        folder that can't be read.
+    """
+    found: List[str] = []
+    for path in paths:
+        try:
+            found += _expand(path)
+        except OSError as err:
+            raise InputError(describe_os_error(err, path)) from err
+    return found
+
+
+def _expand(path: str) -> List[str]:
+    if path == "-":
+        return [path]
+    if Path(path).is_dir():
+        files = sorted(_below(path))
+        if not files:
+            raise InputError(f"{path}: has no files; name a folder with raw text")
+        return files
+    if Path(path).exists() or not has_magic(path):
+        return [path]
+    # A pattern may be absolute, and what ** matches may lie below another match.
+    matches = glob(path, recursive=True)  # noqa: PTH207
+    files = sorted({file for match in matches for file in _files(match)})
+    if not files:
+        raise InputError(f"{path}: matches no file; mend the pattern")
+    return files
+
+
+def _files(match: str) -> Iterator[str]:
+    if Path(match).is_dir():
+        yield from _below(match)
+    else:
+        yield match
+
+
+def _below(folder: str) -> Iterator[str]:
+    for parent, folders, names in os.walk(folder, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith("."):
+                yield str(Path(parent, name))
+
+
+def _raise(err: OSError) -> None:
+    raise err

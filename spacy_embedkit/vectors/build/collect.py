@@ -1,0 +1,244 @@
+"""The first pass of a conversion: rows and words out of a source, each checked."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, Iterator, List, Literal, Optional
+
+import numpy
+from numpy.typing import NDArray
+from spacy.strings import get_string_id
+from tqdm import tqdm
+
+from ... import _ops
+from ...checks import InputError
+from ..keys import encode
+from .npy import NpyWriter
+from ..sources.source import Batch, Source
+
+Duplicates = Literal["error", "first", "mean"]
+
+
+@dataclass
+class Collected:
+    """What was written, and what was left out.
+
+    ids: (V,) uint64, spaCy's ID of the word of each row; none in a table of n-grams.
+    total: (O,) float64, the sum of all rows.
+    counts: Rows left out or merged, by the reason.
+    """
+
+    ids: NDArray
+    total: NDArray
+    n_rows: int
+    counts: Dict[str, int] = field(default_factory=dict)
+
+
+def collect(
+    source: Source,
+    folder: Path,
+    *,
+    normalise: bool = False,
+    truncate: Optional[int] = None,
+    duplicates: Duplicates = "error",
+    skip_bad: bool = False,
+) -> Collected:
+    """Write rows.npy, words.npy and word_ends.npy, reading the source once.
+
+    normalise: Divide each row by its length. truncate: Rows to keep, from the start.
+    duplicates: What a word does that came before: stop, leave it out, or take the mean.
+    skip_bad: Leave out rows that hold NaN or infinity or have no word; else stop.
+    Raises: InputError at the place in the source that it stops at.
+    """
+    return _Collector(source, folder, normalise, duplicates, skip_bad).run(truncate)
+
+
+class _Collector:
+    def __init__(
+        self,
+        source: Source,
+        folder: Path,
+        normalise: bool,
+        duplicates: Duplicates,
+        skip_bad: bool,
+    ) -> None:
+        self.source, self.folder = source, folder
+        self.normalise, self.duplicates = normalise, duplicates
+        self.skip_bad = skip_bad
+        # With keys of its own, a source may have rows whose word nobody knows.
+        self.has_words = source.ngrams is None and source.keys is None
+        self.seen = _Seen()
+        self.counts: Dict[str, int] = {}
+        self.total = numpy.zeros(source.width)
+        self.repeats: List[NDArray] = []
+        self.repeated_rows: List[NDArray] = []
+
+    def run(self, truncate: Optional[int]) -> Collected:
+        with (
+            NpyWriter(self.folder / "rows.npy", "f", (self.source.width,)) as rows,
+            NpyWriter(self.folder / "words.npy", "u1", ()) as text,
+            NpyWriter(self.folder / "word_ends.npy", "i8", ()) as ends,
+        ):
+            for batch in self._batches(truncate):
+                rows.append(batch.rows)
+                words = encode(batch.words)
+                sizes = numpy.array([len(word) for word in words], dtype="int64")
+                ends.append(text.n_rows + numpy.cumsum(sizes))
+                text.append(numpy.frombuffer(b"".join(words), dtype="u1"))
+                self.total += batch.rows.sum(axis=0, dtype="float64")
+        if self.source.ngrams is not None:
+            text.path.unlink()
+            ends.path.unlink()
+        if not rows.n_rows:
+            raise InputError(f"{self.source.path}: holds no row that can be used")
+        self._merge()
+        ids = self.seen.ids()[: rows.n_rows]
+        return Collected(ids, self.total, rows.n_rows, self.counts)
+
+    def _batches(self, truncate: Optional[int]) -> Iterator[Batch]:
+        left = truncate
+        goal = self.source.n_rows
+        if goal is not None and truncate is not None:
+            goal = min(goal, truncate)
+        with tqdm(total=goal, desc="reading", unit=" rows", disable=None) as bar:
+            for batch in self.source.batches:
+                batch = self._check(batch)
+                if left is not None:
+                    batch = _pick(batch, numpy.arange(min(left, len(batch.rows))))
+                    left -= len(batch.rows)
+                bar.update(len(batch.rows))
+                yield batch
+                if left == 0:
+                    return
+
+    def _check(self, batch: Batch) -> Batch:
+        batch = self._drop_not_finite(batch)
+        if self.normalise:
+            norms = numpy.linalg.norm(batch.rows, axis=1, keepdims=True)
+            rows = batch.rows / numpy.where(norms == 0, 1, norms)
+            batch = Batch(batch.words, rows, batch.where)
+        return self._drop_repeated(batch) if self.has_words else batch
+
+    def _drop_not_finite(self, batch: Batch) -> Batch:
+        good = numpy.isfinite(batch.rows).all(axis=1)
+        if good.all():
+            return batch
+        place = self._place(batch, int(numpy.argmin(good)))
+        if not self.has_words:
+            raise InputError(
+                f"{place}: holds NaN or infinity, and no row can be left out here; "
+                "make the table again"
+            )
+        if not self.skip_bad:
+            raise InputError(
+                f"{place}: holds NaN or infinity; mend it, or pass --skip-bad to leave "
+                "such rows out"
+            )
+        self._count("with NaN or infinity left out", int((~good).sum()))
+        return _pick(batch, numpy.flatnonzero(good))
+
+    def _drop_repeated(self, batch: Batch) -> Batch:
+        empty = numpy.array([not word or "\0" in word for word in batch.words])
+        if empty.any():
+            place = self._place(batch, int(numpy.argmax(empty)))
+            if not self.skip_bad:
+                raise InputError(
+                    f"{place}: the word is empty or holds a NUL; mend it, or pass "
+                    "--skip-bad to leave such rows out"
+                )
+            self._count("without a word left out", int(empty.sum()))
+            batch = _pick(batch, numpy.flatnonzero(~empty))
+        ids = [get_string_id(word) for word in batch.words]
+        first = self.seen.add(numpy.array(ids, dtype="uint64"))
+        new = first < 0
+        if new.all():
+            return batch
+        if self.duplicates == "error":
+            i = int(numpy.argmin(new))
+            raise InputError(
+                f"{self._place(batch, i)}: the word {batch.words[i]!r} was there "
+                f"before (row {first[i] + 1}); pass --duplicates first to keep the "
+                "first one, or --duplicates mean to merge them"
+            )
+        self._count(
+            "merged" if self.duplicates == "mean" else "of repeated words left out",
+            int((~new).sum()),
+        )
+        if self.duplicates == "mean":
+            self.repeats.append(batch.rows[~new])
+            self.repeated_rows.append(first[~new])
+        return _pick(batch, numpy.flatnonzero(new))
+
+    def _merge(self) -> None:
+        # Rows of words that came up again become the mean of all of them.
+        if not self.repeats:
+            return
+        table = numpy.load(self.folder / "rows.npy", mmap_mode="r+")
+        rows = numpy.concatenate(self.repeated_rows)
+        keep = rows < len(table)
+        values, rows = numpy.concatenate(self.repeats)[keep], rows[keep]
+        distinct, inverse, counts = numpy.unique(
+            rows, return_inverse=True, return_counts=True
+        )
+        sums = table[distinct].astype("float64")
+        self.total -= sums.sum(axis=0)
+        numpy.add.at(sums, inverse, values)
+        table[distinct] = sums / (counts[:, None] + 1)
+        self.total += table[distinct].sum(axis=0, dtype="float64")
+        table.flush()
+
+    def _place(self, batch: Batch, i: int) -> str:
+        return f"{self.source.path}: {batch.where(i)}"
+
+    def _count(self, reason: str, n: int) -> None:
+        self.counts[reason] = self.counts.get(reason, 0) + n
+
+
+def _pick(batch: Batch, kept: NDArray) -> Batch:
+    if len(kept) == len(batch.rows):
+        return batch
+    words = [batch.words[i] for i in kept] if batch.words else []
+    return Batch(words, batch.rows[kept], lambda i: batch.where(int(kept[i])))
+
+
+class _Seen:
+    """The IDs so far, each with its number."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._ids = numpy.empty((1 << 12, 1), dtype="uint64")
+        self._slots = numpy.full(1 << 13, -1, dtype="i")
+
+    def ids(self) -> NDArray:
+        """Return all of them: (V,)."""
+        return self._ids[: self._n, 0].copy()
+
+    def add(self, ids: NDArray) -> NDArray:
+        """Return the number that each ID has from before, or -1, and add the new."""
+        found = numpy.empty(len(ids), dtype="i")
+        _ops.find_rows(ids.reshape(-1, 1), self._ids, self._slots, found)
+        new = numpy.flatnonzero(found < 0)
+        _, first = numpy.unique(ids[new], return_index=True)
+        fresh = new[numpy.sort(first)]
+        self._grow(self._n + len(fresh))
+        end = self._n + len(fresh)
+        self._ids[self._n : end, 0] = ids[fresh]
+        _ops.add_rows(self._ids, self._n, end, self._slots)
+        self._n = end
+        # What is there twice in this very call was there before the second time.
+        again = numpy.setdiff1d(new, fresh)
+        if len(again):
+            rows = numpy.empty(len(again), dtype="i")
+            keys = numpy.ascontiguousarray(ids[again]).reshape(-1, 1)
+            _ops.find_rows(keys, self._ids, self._slots, rows)
+            found[again] = rows
+        return found
+
+    def _grow(self, size: int) -> None:
+        if size <= len(self._ids):
+            return
+        capacity = 1 << (size - 1).bit_length()
+        ids = numpy.empty((capacity, 1), dtype="uint64")
+        ids[: self._n] = self._ids[: self._n]
+        self._ids = ids
+        self._slots = numpy.full(2 * capacity, -1, dtype="i")
+        _ops.add_rows(self._ids, 0, self._n, self._slots)
