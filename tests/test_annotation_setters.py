@@ -24,7 +24,7 @@ from spacy_embedkit.annotation_setters import (
 )
 from spacy_embedkit.transformer.release import Release
 
-from .tiny_pipelines import NO_SETTER, TEXTS, make_pipeline
+from .helpers.tiny_pipelines import NO_SETTER, TEXTS, make_pipeline
 
 pytest.importorskip("spacy_transformers", reason="needs the extra transformers")
 PREDICTING = ("sentencizer", "transformer")
@@ -48,7 +48,7 @@ what = "pooler_output"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    from .tiny_bert import make_bert
+    from .helpers.tiny_bert import make_bert
 
     return make_bert(tmp_path_factory.mktemp("bert"))
 
@@ -391,7 +391,7 @@ def test_stock_listener_takes_missing_data_for_zeros(plain):
 
 
 def test_training_with_the_component_last(folder):
-    from .tiny_pipelines import tagged
+    from .helpers.tiny_pipelines import tagged
 
     nlp = make_pipeline(folder, pipeline=RELEASING)
     examples = [tagged(nlp, text) for text in TEXTS[:1]]

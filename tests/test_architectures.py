@@ -15,9 +15,9 @@ from spacy_embedkit.architectures import (
 )
 from spacy_embedkit.layers.types import find_types
 
-from .embeds import ATTRS, BUILDERS, ROWS, gradients_of
-from .gradients import assert_gradient
-from .strategies import token_docs
+from .helpers.embeds import ATTRS, BUILDERS, ROWS, gradients_of
+from .helpers.gradients import assert_gradient
+from .helpers.strategies import token_docs
 
 
 @pytest.fixture(params=BUILDERS, ids=list(BUILDERS))

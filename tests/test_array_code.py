@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from thinc.api import CupyOps, NumpyOps, Ops, fix_random_seed
 from thinc.compat import has_cupy_gpu
 
-from .embeds import BUILDERS, gradients_of
+from .helpers.embeds import BUILDERS, gradients_of
 
 
 class ArrayOps(Ops):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .page_snippets import ENTRIES, FOLDER, snippets
+from .helpers.page_snippets import ENTRIES, FOLDER, snippets
 
 needs_page = pytest.mark.skipif(
     not FOLDER.is_dir(), reason="../shared/seeds is not here"

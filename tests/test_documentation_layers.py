@@ -9,7 +9,7 @@ from spacy.vectors import Vectors
 
 from spacy_embedkit.architectures import build_static_vectors_v1
 
-from .page_pipelines import (
+from .helpers.page_pipelines import (
     EMBED,
     LISTENER,
     NER,
@@ -25,8 +25,8 @@ from .page_pipelines import (
     spacy_command,
     weights,
 )
-from .tiny_pipelines import train
-from .vector_tables import make_rows
+from .helpers.tiny_pipelines import train
+from .helpers.vector_tables import make_rows
 
 WORDS = ["the", "cat", "sat", "on", "mat", "naïve", "🙂"]
 SHARED = "".join(

@@ -9,7 +9,7 @@ from spacy.schemas import ConfigSchemaPretrain
 from spacy.training.initialize import init_nlp
 from spacy.util import Config, load_config, load_model_from_config, registry
 
-from .page_pipelines import (
+from .helpers.page_pipelines import (
     LISTENER,
     TAGGER,
     TOK2VEC,
@@ -21,7 +21,7 @@ from .page_pipelines import (
     weights,
     write_examples,
 )
-from .pretraining_runs import (
+from .helpers.pretraining_runs import (
     OUR_TOK2VEC,
     log_of,
     make_config,
@@ -30,8 +30,8 @@ from .pretraining_runs import (
     write_docbin,
     write_jsonl,
 )
-from .tiny_pipelines import train
-from .vector_tables import make_folder
+from .helpers.tiny_pipelines import train
+from .helpers.vector_tables import make_folder
 
 READER = """
 [corpora.pretrain]

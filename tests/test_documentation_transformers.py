@@ -11,7 +11,7 @@ from spacy.util import Config, import_file, load_model_from_config
 from spacy_embedkit.annotation_setters import build_doc_vectors_v1
 from spacy_embedkit.span_getters import build_sent_spans_v1, build_wordpiece_spans_v1
 
-from .page_pipelines import (
+from .helpers.page_pipelines import (
     NER,
     TAGGER,
     assert_saved,
@@ -22,7 +22,7 @@ from .page_pipelines import (
     weights,
     write_examples,
 )
-from .tiny_pipelines import train
+from .helpers.tiny_pipelines import train
 
 pytest.importorskip(
     "spacy_transformers", reason="needs pip install 'spacy-embedkit[transformers]'"
@@ -60,7 +60,7 @@ LONG = "The cat sat on the mat. A dog ran and ran. " * 9
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory):
     """A folder with a transformer, 16 wide, that takes 64 wordpieces."""
-    from .tiny_bert import make_bert
+    from .helpers.tiny_bert import make_bert
 
     return make_bert(tmp_path_factory.mktemp("bert"), layers=2)
 

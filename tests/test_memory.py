@@ -23,7 +23,7 @@ from spacy_embedkit.layers import multi_hash, static_vectors, window_encoder
 from spacy_embedkit.layers.types import MEMORY
 from spacy_embedkit.row_cache import CachedValue, RowCache
 
-from .embeds import ATTRS, BUILDERS, ROWS
+from .helpers.embeds import ATTRS, BUILDERS, ROWS
 
 WORDS = ["the", "cat", "sat", "on", "mat", "zebra", "naïve", "東京", "x", "The"]
 

@@ -11,8 +11,8 @@ from thinc.api import fix_random_seed, set_dropout_rate
 
 from spacy_embedkit.architectures import build_multi_hash_embed_v1
 
-from .embeds import ATTRS, BUILDERS, ROWS, gradients_of
-from .strategies import token_docs
+from .helpers.embeds import ATTRS, BUILDERS, ROWS, gradients_of
+from .helpers.strategies import token_docs
 
 
 def stock_pair(docs, static, attrs=ATTRS, rows=ROWS):

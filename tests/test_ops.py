@@ -11,7 +11,7 @@ from thinc.api import NumpyOps
 
 from spacy_embedkit import ops, reference_ops
 
-from .strategies import key_rows, lengths_of, tables_and_rows, words
+from .helpers.strategies import key_rows, lengths_of, tables_and_rows, words
 
 CPU = NumpyOps()
 

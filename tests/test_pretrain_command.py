@@ -20,7 +20,7 @@ from spacy_embedkit.pretraining.masked_model import LossMeter
 from spacy_embedkit.pretraining.run import command as module
 from spacy_embedkit.pretraining.run import loop
 
-from .pretraining_runs import (
+from .helpers.pretraining_runs import (
     OUR_TOK2VEC,
     STOCK_CHARACTERS,
     STOCK_CORPUS,

@@ -11,7 +11,7 @@ from spacy_embedkit.pretraining.run.held_out import HeldOut, evaluate, hash_text
 from spacy_embedkit.pretraining.run.objective_state import ObjectiveState
 from spacy_embedkit.pretraining.run.update import update
 
-from .pretraining_runs import STOCK_CHARACTERS, make_config, sample_texts
+from .helpers.pretraining_runs import STOCK_CHARACTERS, make_config, sample_texts
 
 
 def choose(texts, share=0.2, max_words=10_000):

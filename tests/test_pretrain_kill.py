@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from .pretraining_runs import (
+from .helpers.pretraining_runs import (
     make_config,
     own,
     result_of,
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 def server():
     """Starts processes that have imported spaCy, in no time."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.pretraining_warm"])
+    context.set_forkserver_preload(["tests.helpers.pretraining_warm"])
     with pytest.MonkeyPatch.context() as patch:
         # The server finds what it imports by this alone.
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))

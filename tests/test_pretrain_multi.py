@@ -18,7 +18,12 @@ from spacy_embedkit.pretraining.multi import build_pretrain_multi_v1
 from spacy_embedkit.pretraining.objectives import build_pretrain_characters_v1
 from spacy_embedkit.pretraining.subwords import build_pretrain_subwords_v1
 
-from .pretraining_runs import OUR_TOK2VEC, make_config, sample_texts, write_jsonl
+from .helpers.pretraining_runs import (
+    OUR_TOK2VEC,
+    make_config,
+    sample_texts,
+    write_jsonl,
+)
 from .test_pretraining import build_tok2vec
 
 CHARACTERS = build_pretrain_characters_v1(1, 8, 2)

@@ -6,7 +6,7 @@ from spacy.util import registry
 from spacy_embedkit.pretraining.run.checkpoint import Checkpoints
 from spacy_embedkit.readers import build_raw_text_v1
 
-from .pretraining_runs import (
+from .helpers.pretraining_runs import (
     OUR_TOK2VEC,
     STOCK_CHARACTERS,
     STOCK_CORPUS,

@@ -17,7 +17,7 @@ from spacy_embedkit.pretraining.subwords import (
     subwords_loss,
 )
 
-from .gradients import assert_gradient
+from .helpers.gradients import assert_gradient
 from .test_pretraining import build_tok2vec
 
 BITS = SubwordBits(64, 2, 3, 2, 3)

@@ -19,7 +19,7 @@ from spacy_embedkit.transformer.encoder import load_encoder, mean_states
 torch = pytest.importorskip("torch", reason="needs the extra transformers")
 transformers = pytest.importorskip("transformers", reason="needs the extra")
 
-from .tiny_bert import make_bert  # noqa: E402
+from .helpers.tiny_bert import make_bert  # noqa: E402
 
 TEXTS = [
     "The cat sat. A well-known dog didn't, did it?",

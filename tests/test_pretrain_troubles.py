@@ -14,7 +14,7 @@ from spacy_embedkit.pretraining.run import command as module
 from spacy_embedkit.pretraining.run.checkpoint import NAME, PREVIOUS
 from spacy_embedkit.pretraining.run.loop import Run
 
-from .pretraining_runs import (
+from .helpers.pretraining_runs import (
     make_config,
     own,
     result_of,

@@ -23,7 +23,7 @@ from spacy_embedkit.pretraining.objectives import (
     build_pretrain_vectors_v1,
 )
 
-from .vector_tables import make_folder
+from .helpers.vector_tables import make_folder
 
 
 def build_tok2vec():

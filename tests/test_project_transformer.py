@@ -135,7 +135,7 @@ SMALL = {
 @pytest.mark.slow
 def test_transformer_workflow_from_start_to_package(tmp_path: Path) -> None:
     pytest.importorskip("spacy_transformers", reason="needs the extra transformers")
-    from .tiny_bert import make_bert
+    from .helpers.tiny_bert import make_bert
 
     for name in ("configs", "scripts"):
         shutil.copytree(ROOT / name, tmp_path / name)

@@ -15,8 +15,8 @@ pytest.importorskip("spacy_transformers", reason="needs the extra transformers")
 from spacy_embedkit.pretraining.teacher.teacher import Teacher, TeacherSettings  # noqa: E402
 from spacy_embedkit.transformer.save import save_transformer  # noqa: E402
 
-from .tiny_bert import make_bert  # noqa: E402
-from .tiny_pipelines import make_pipeline, tagged  # noqa: E402
+from .helpers.tiny_bert import make_bert  # noqa: E402
+from .helpers.tiny_pipelines import make_pipeline, tagged  # noqa: E402
 
 TEXT = "The cat sat. A dog ran."
 

@@ -30,7 +30,7 @@ def run(folder, name, *options):
     (folder / "pytest.ini").write_text("[pytest]\n")
     outcomes = folder / f"{name}.json"
     command = [sys.executable, "-m", "pytest", "-q", "-c", "pytest.ini"]
-    command += ["-p", "no:cacheprovider", "-p", "tests.substitute", *options]
+    command += ["-p", "no:cacheprovider", "-p", "tests.helpers.substitute", *options]
     command += ["--outcomes", str(outcomes), "--pyargs", "spacy_transformers.tests"]
     if find_spec("sentencepiece") is None:
         command += ["-k", f"not {SENTENCEPIECE}"]
@@ -53,7 +53,7 @@ def run(folder, name, *options):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A home of the hub with the models that the tests name."""
-    from .hub_models import make_hub
+    from .helpers.hub_models import make_hub
 
     folder = tmp_path_factory.mktemp("suite")
     make_hub(folder / "hub")

@@ -173,7 +173,7 @@ def make_byte_bpe(folder):
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     pytest.importorskip("spacy_transformers", reason="needs the extra transformers")
-    from .tiny_bert import make_bert
+    from .helpers.tiny_bert import make_bert
 
     root = tmp_path_factory.mktemp("tokenizers")
     return {"bert": make_bert(root / "bert"), "bpe": make_byte_bpe(root / "bpe")}
@@ -373,7 +373,7 @@ def rows_missing(doc):
 
 @pytest.mark.parametrize("context", [0, 5])
 def test_no_token_is_lost_where_stock_spans_lose_some(short_bert, context):
-    from .tiny_pipelines import make_pipeline
+    from .helpers.tiny_pipelines import make_pipeline
 
     stock = make_pipeline(short_bert, spans=STRIDED, pipeline=["transformer"])
     assert len(rows_missing(stock(LONG))) > 10
@@ -386,7 +386,7 @@ def test_no_token_is_lost_where_stock_spans_lose_some(short_bert, context):
 
 
 def test_pipeline_with_wordpiece_spans_trains_and_survives_saving(short_bert):
-    from .tiny_pipelines import TEXTS, make_pipeline, tagged
+    from .helpers.tiny_pipelines import TEXTS, make_pipeline, tagged
 
     nlp = make_pipeline(short_bert, spans=WORDPIECES.format(context=5))
     nlp.update([tagged(nlp, text) for text in [LONG, *TEXTS]], losses=(losses := {}))

@@ -9,7 +9,7 @@ from spacy.vectors import Vectors
 
 from spacy_embedkit.architectures import build_static_hash_embed_v1
 
-from .embeds import BUILDERS
+from .helpers.embeds import BUILDERS
 
 
 def test_static_words_get_the_rows_they_are_given(nlp):

@@ -22,7 +22,7 @@ from spacy.training import Example
 from spacy.util import load_config, load_model_from_config
 from thinc.api import SGD, Config, fix_random_seed
 
-from .tiny_pipelines import train
+from .helpers.tiny_pipelines import train
 
 torch = pytest.importorskip(
     "torch", reason="needs pip install 'spacy-embedkit[transformers]'"
@@ -74,7 +74,7 @@ TEXTS = ["the cat sat", "abc  the x", "the", "a b c d e f g h i j", "", "the cat
 @cache
 def transformer() -> str:
     """A transformer without dropout, so that two can be compared in training."""
-    from .tiny_bert import make_bert
+    from .helpers.tiny_bert import make_bert
 
     folder = Path(mkdtemp()) / "bert"
     return make_bert(folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -168,7 +168,7 @@ def test_frozen_transformer_keeps_every_bit(settings) -> None:
 
 
 def test_frozen_transformer_drops_nothing_out(tmp_path) -> None:
-    from .tiny_bert import make_bert
+    from .helpers.tiny_bert import make_bert
 
     name = make_bert(tmp_path / "bert", hidden_dropout_prob=0.5)
     outputs = []

@@ -27,7 +27,7 @@ def tokenizer(kind):
     """A tokenizer with offsets by wordpieces or bytes, or without any offsets."""
     from transformers import BertTokenizer, BertTokenizerFast, PreTrainedTokenizerFast
 
-    from .tiny_bert import make_bert
+    from .helpers.tiny_bert import make_bert
 
     if kind == "bytes":
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from spacy_embedkit.checks import InputError
 from spacy_embedkit.vectors.sources import arrays
 
-from .vector_files import (
+from .helpers.vector_files import (
     NO_LIBRARY,
     WORDS,
     input_of,

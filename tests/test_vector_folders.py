@@ -13,7 +13,7 @@ from spacy_embedkit.checks import InputError
 from spacy_embedkit.vectors.ngrams import ngram_rows
 from spacy_embedkit.vectors.sources import folders
 
-from .vector_files import (
+from .helpers.vector_files import (
     WORDS,
     read,
     table,

@@ -12,7 +12,7 @@ from spacy_embedkit.vectors.sources.fasttext import open_fasttext
 from spacy_embedkit.vectors.sources.gensim_files import open_gensim
 from spacy_embedkit.vectors.sources.word2vec import open_word2vec_binary
 
-from .vector_files import (
+from .helpers.vector_files import (
     NO_LIBRARY,
     WORDS,
     corpus,

@@ -18,7 +18,7 @@ from spacy_embedkit.cli.learn_vectors import distill as distill_command
 from spacy_embedkit.cli.learn_vectors import learn as learn_command
 from spacy_embedkit.vectors.build import convert, distill, learn
 
-from .vector_tables import (
+from .helpers.vector_tables import (
     WIDTH,
     WORDS,
     make_folder,

@@ -20,7 +20,7 @@ from spacy_embedkit.vectors.build.quantise import learn_centroids, to_codes, to_
 from spacy_embedkit.vectors.rows import STORES, part_starts
 from spacy_embedkit.vectors.sources import open_source
 
-from .vector_tables import (
+from .helpers.vector_tables import (
     WORDS,
     make_folder,
     make_ngram_source,

@@ -16,10 +16,16 @@ from spacy_embedkit.architectures import (
     build_static_vectors_v1,
 )
 
-from .embeds import ATTRS, ROWS, gradients_of
-from .gradients import assert_gradient
+from .helpers.embeds import ATTRS, ROWS, gradients_of
+from .helpers.gradients import assert_gradient
+from .helpers.vector_tables import (
+    WORDS,
+    make_folder,
+    make_ngram_source,
+    make_rows,
+    make_source,
+)
 from .test_pretraining import build_tok2vec
-from .vector_tables import WORDS, make_folder, make_ngram_source, make_rows, make_source
 
 TEXTS = ["the cat sat on zzz.", "", "naïve Straße 🙂", "zzz"]
 STORES = ["float32", "float16", "int8", "pq"]

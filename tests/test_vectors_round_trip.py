@@ -14,8 +14,8 @@ import spacy
 from numpy.testing import assert_allclose
 from spacy.vectors import Vectors
 
+from .helpers.vector_files import NO_LIBRARY, WORDS, table, train, write_model2vec
 from .test_vectors_cli import run
-from .vector_files import NO_LIBRARY, WORDS, table, train, write_model2vec
 
 
 def gensim_vectors():

@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 from spacy.cli.train import train
 from spacy.tokens import DocBin
 
-from .vector_tables import WORDS, make_folder, make_rows, make_source
+from .helpers.vector_tables import WORDS, make_folder, make_rows, make_source
 
 CONFIG = """
 [nlp]

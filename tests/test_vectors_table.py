@@ -23,7 +23,7 @@ from spacy_embedkit.vectors.mapped import MappedVectors
 from spacy_embedkit.vectors.ngram_vectors import embed_words
 from spacy_embedkit.vectors.rows import STORES
 
-from .vector_tables import (
+from .helpers.vector_tables import (
     NGRAMS,
     WIDTH,
     WORDS,

@@ -14,9 +14,9 @@ from thinc.api import chain, fix_random_seed, set_dropout_rate
 from spacy_embedkit.architectures import build_maxout_window_encoder_v1
 from spacy_embedkit.layers import window_encoder
 
-from .embeds import BUILDERS, gradients_of
-from .gradients import assert_gradient
-from .strategies import token_docs
+from .helpers.embeds import BUILDERS, gradients_of
+from .helpers.gradients import assert_gradient
+from .helpers.strategies import token_docs
 
 LENGTHS = [
     [1],

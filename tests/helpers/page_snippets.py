@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / "shared" / "seeds"
+FOLDER = Path(__file__).parents[3] / "shared" / "seeds"
 FENCE = re.compile(r"[>\s]*(?:```|~~~)")
 HEADING = re.compile(r"#+ .*\{(?:id=\"|#)([\w-]+)\"?\}$")
 

@@ -11,7 +11,7 @@ from thinc.api import Config
 
 from spacy_embedkit.pretraining.run.command import pretrain
 
-SAMPLE = Path(__file__).parents[1] / "assets" / "sample.txt"
+SAMPLE = Path(__file__).parents[2] / "assets" / "sample.txt"
 
 CONFIG = """
 [paths]
