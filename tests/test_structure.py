@@ -44,10 +44,6 @@ OPTIONAL = ["torch", "transformers", "spacy_transformers", "cupy", "ray"]
 # What still breaks the rules; to be emptied.
 KNOWN = {
     "pretraining.weights.fit imports experiments.nested_config",
-    "transformer.builders imports schedules",
-    "transformer.listener imports schedules",
-    "transformer.model imports schedules",
-    "transformer.shim imports schedules",
     "vectors.spacy_files imports vectors.sources.places",
     "experiments.report_page imports experiments.comparison",
     # Modules

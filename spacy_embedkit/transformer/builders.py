@@ -8,7 +8,7 @@ from thinc.types import Floats2d, Ragged
 
 from ..checks import check_above_0, check_positive, import_extra
 from ..layers.pooling import build_reduce_mean_v1
-from ..schedules import Scheduled
+from .scheduled import Scheduled
 
 Schedule = Union[float, List[float], Generator]
 Layers = Union[Literal["last", "mix"], List[int]]
