@@ -17,8 +17,8 @@ def build_unfreeze_v1(frozen_steps: int, steps_per_layer: int = 1) -> Iterable[i
     Raises: ValueError on a number that is not allowed.
     Source: Howard and Ruder 2018, arXiv:1801.06146.
     """
-    check_not_negative("unfreeze.v1", "frozen_steps", frozen_steps)
-    check_positive("unfreeze.v1", "steps_per_layer", steps_per_layer)
+    check_not_negative("unfreeze.v1", frozen_steps=frozen_steps)
+    check_positive("unfreeze.v1", steps_per_layer=steps_per_layer)
     return _unfreeze(frozen_steps, steps_per_layer)
 
 
