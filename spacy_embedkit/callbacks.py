@@ -78,7 +78,7 @@ def build_freeze_tok2vec_v1(
         unfreezing; this is its simplest form.
     """
     name = "freeze_tok2vec.v1"
-    check_not_negative(name, "steps", steps)
+    check_not_negative(name, steps=steps)
     freezer = Freezer(partial(find_layer, name, component, layer), steps)
 
     def before_update(nlp: Language, info: Dict[str, Any]) -> None:

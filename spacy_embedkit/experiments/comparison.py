@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from ..io import write_whole
+from ..io import write_atomic
 from .engine import Outcome
 from .plan import Docs, Grid
 
@@ -201,7 +201,7 @@ def write_report(grid: Grid, outcome: Outcome, out: Path) -> str:
         "failed": outcome.failed,
         "not_done": outcome.left,
     }
-    write_whole(out / JSON, json.dumps(data, indent=1).encode())
-    write_whole(out / MARKDOWN, text.encode())
-    write_whole(out / HTML, report_page(grid, rows, lines).encode())
+    write_atomic(out / JSON, json.dumps(data, indent=1).encode())
+    write_atomic(out / MARKDOWN, text.encode())
+    write_atomic(out / HTML, report_page(grid, rows, lines).encode())
     return text

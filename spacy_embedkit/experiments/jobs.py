@@ -12,7 +12,7 @@ from spacy.util import load_config
 from thinc.api import Config
 
 from ..checks import InputError, one_line
-from ..io import write_whole
+from ..io import write_atomic
 from .nested_config import content_hash, flatten, merge, nested
 from .plan import ALL, Cell, Docs, Grid
 
@@ -166,4 +166,4 @@ def write_subsets(grid: Grid, folder: Path) -> None:
         for name in ("tokens", "spaces", "cats", "flags", "span_groups", "user_data"):
             values = getattr(docs, name)
             setattr(part, name, [values[i] for i in order[: amount.n_docs]])
-        write_whole(subset_path(grid, amount.docs, folder), part.to_bytes())
+        write_atomic(subset_path(grid, amount.docs, folder), part.to_bytes())

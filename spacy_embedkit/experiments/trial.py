@@ -17,7 +17,7 @@ from spacy.training.loop import train
 from spacy.util import load_config, resolve_dot_names
 
 from ..checks import one_line
-from ..io import write_whole
+from ..io import write_atomic
 
 # What a run writes while it is going on, in its folder.
 CONFIG, JOB, MODEL = "config.cfg", "job.json", "model-best"
@@ -52,7 +52,7 @@ def run(folder: Path) -> None:
             **{name: version(name) for name in PACKAGES},
         },
     }
-    write_whole(Path(job["result"]), json.dumps(result, indent=1).encode())
+    write_atomic(Path(job["result"]), json.dumps(result, indent=1).encode())
 
 
 def score(nlp: Language, changes: Dict[str, Any]) -> Dict[str, float]:

@@ -45,9 +45,12 @@ def build_pretrain_characters_v1(
         Devlin et al. 2019, arXiv:1810.04805.
     """
     name = "PretrainCharacters.v1"
-    check_positive(name, "maxout_pieces", maxout_pieces)
-    check_positive(name, "hidden_size", hidden_size)
-    check_positive(name, "n_characters", n_characters)
+    check_positive(
+        name,
+        maxout_pieces=maxout_pieces,
+        hidden_size=hidden_size,
+        n_characters=n_characters,
+    )
 
     def create_objective(vocab: Vocab, tok2vec: Model) -> Model:
         output_layer: Model[Floats2d, Floats2d] = chain(
@@ -86,8 +89,7 @@ def build_pretrain_vectors_v1(
     Source: https://spacy.io/api/architectures#pretrain_vectors
     """
     name = "PretrainVectors.v1"
-    check_positive(name, "maxout_pieces", maxout_pieces)
-    check_positive(name, "hidden_size", hidden_size)
+    check_positive(name, maxout_pieces=maxout_pieces, hidden_size=hidden_size)
 
     def create_objective(vocab: Vocab, tok2vec: Model) -> Model:
         output_layer: Model[Floats2d, Floats2d] = chain(

@@ -165,14 +165,14 @@ def build_pretrain_subwords_v1(
         2006 (two hashes are enough), doi:10.1007/11841036_42.
     """
     name = "PretrainSubwords.v1"
-    check_positive(name, "maxout_pieces", maxout_pieces)
-    check_positive(name, "hidden_size", hidden_size)
-    check_positive(name, "n_bits", n_bits)
+    check_positive(
+        name, maxout_pieces=maxout_pieces, hidden_size=hidden_size, n_bits=n_bits
+    )
     if n_hashes:
         check_ngrams(name, min_n, max_n, n_hashes)
-        check_not_negative(name, "word_hashes", word_hashes)
+        check_not_negative(name, word_hashes=word_hashes)
     else:
-        check_positive(name, "word_hashes, without n-grams,", word_hashes)
+        check_positive(name, **{"word_hashes, without n-grams,": word_hashes})
     bits = SubwordBits(n_bits, min_n, max_n, n_hashes, word_hashes)
 
     def create_objective(vocab: Vocab, tok2vec: Model) -> Model:

@@ -9,8 +9,8 @@ from thinc.types import Floats2d, Ints1d, Ragged
 from transformers.file_utils import ModelOutput
 
 from .. import ops as kernels
-from ..schedules import Scheduled
 from .hidden import LayeredData
+from .scheduled import Scheduled
 
 Layers = Union[Literal["last", "mix"], List[int]]
 # Weights of the layers in a mix before the softmax, (layers + 1,); its scale, (1,).

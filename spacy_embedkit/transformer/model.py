@@ -12,13 +12,13 @@ from spacy_transformers.layers import TransformerModel as StockTransformerModel
 from spacy_transformers.layers import transformer_model as stock
 from thinc.api import Model
 
-from ..schedules import Scheduled
 from .adapters import add_adapters
 from .encoder import drop_layers_above
 from .encoding import encode
 from .hidden import LayeredBatch
 from .pieces import PieceReader
 from .precision import Precision
+from .scheduled import Scheduled
 from .shim import TransformerShim
 from .wordpiece_spans import WordpieceSpans
 

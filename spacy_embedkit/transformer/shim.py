@@ -16,9 +16,9 @@ from thinc.api import Optimizer
 from thinc.types import FloatsXd
 from thinc.util import torch2xp, xp2torch
 
-from ..schedules import Scheduled
 from .adapters import MARK, ModelMaker, without_adapters
 from .precision import Precision, lowered
+from .scheduled import Scheduled
 
 # What is under "state" in a saved shim is told by this key; pickled if it is missing.
 FORMAT = "state_format"

@@ -24,8 +24,8 @@ class WordpieceSpans:
         context: int = 0,
         tokenizer_config: Optional[Dict[str, Any]] = None,
     ) -> None:
-        check_positive(NAME, "max_wordpieces", max_wordpieces)
-        check_not_negative(NAME, "context", context)
+        check_positive(NAME, max_wordpieces=max_wordpieces)
+        check_not_negative(NAME, context=context)
         if (tokenizer_config or {}).get("trust_remote_code"):
             raise ValueError(
                 f"{NAME}: tokenizer_config asks for trust_remote_code, but code of a "

@@ -73,12 +73,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check every setting."""
-        check_choice("how", self.how, ("isolated", "contexts"))
-        check_choice("weighting", self.weighting, ("none", "sif", "zipf"))
+        check_choice("distill", ("isolated", "contexts"), how=self.how)
+        check_choice("distill", ("none", "sif", "zipf"), weighting=self.weighting)
         for name, (low, high) in RANGES.items():
-            check_range(name, getattr(self, name), low, high)
+            check_range("distill", low, high, **{name: getattr(self, name)})
         if self.width is not None:
-            check_range("width", self.width, 1, 10_000)
+            check_range("distill", 1, 10_000, width=self.width)
 
 
 def distill(transformer: str, paths: Sequence[str], **settings: Any) -> Source:
