@@ -11,6 +11,8 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.vectors import Vectors
 
+from .helpers.checkout import ROOT
+
 # The kernels are small: a slow example is the machine's doing, not theirs.
 settings.register_profile(
     "default",
@@ -19,8 +21,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("default")
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture

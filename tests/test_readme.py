@@ -10,8 +10,8 @@ from thinc.api import use_ops
 from spacy_embedkit.experiments.plan import read_grid
 from spacy_embedkit.pretraining.run.run_settings import read_settings
 
+from .helpers.checkout import NAMES
 from .helpers.vector_tables import make_folder
-from .test_registry import NAMES
 
 
 def test_table_of_names_is_that_of_setup_cfg(root):

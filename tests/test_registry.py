@@ -1,12 +1,13 @@
 """Every name in setup.cfg, from config text, in a process that never imported us."""
 
-import configparser
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+
+from .helpers.checkout import NAMES, entry_modules
+from .helpers.hidden_packages import HIDE
 
 CONFIGS = {
     "spacy-embedkit.MultiHashEmbed.v1": """
@@ -125,22 +126,6 @@ CONFIGS = {
     "spacy-embedkit.doc_vectors.v1": "",
 }
 
-# Makes a fresh process see an environment without the named distributions.
-HIDE = """
-import importlib.metadata as metadata, sys
-hidden = {"spacy-transformers", "transformers", "torch", "cupy-cuda12x"}
-find = metadata.distributions
-metadata.distributions = lambda **context: [
-    d for d in find(**context) if d.metadata["Name"] not in hidden
-]
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        top = name.split(".")[0]
-        if top in {"spacy_transformers", "transformers", "torch", "cupy"}:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Blocker())
-"""
-
 RESOLVE = """
 import sys, spacy
 from spacy.util import registry
@@ -153,27 +138,6 @@ print(type(resolved["block"]).__name__)
 """
 
 
-def declared_names(root: Path):
-    """Registry and name of every entry point that a config can name."""
-    parser = configparser.ConfigParser(delimiters=["="])
-    parser.optionxform = str
-    parser.read(root / "setup.cfg")
-    for group, lines in parser["options.entry_points"].items():
-        for line in filter(None, lines.splitlines()):
-            if group not in ("spacy_factories", "spacy_cli", "thinc_ops"):
-                registry = group.removeprefix("spacy_").removeprefix("thinc_")
-                yield registry, line.split("=")[0].strip()
-
-
-def entry_modules(root: Path):
-    """Modules that the entry points of setup.cfg are in."""
-    parser = configparser.ConfigParser(delimiters=["="])
-    parser.read(root / "setup.cfg")
-    lines = "\n".join(parser["options.entry_points"].values()).splitlines()
-    return sorted({line.split("=")[1].split(":")[0].strip() for line in lines if line})
-
-
-NAMES = list(declared_names(Path(__file__).parents[1]))
 # Architectures that are made of torch: they resolve where it is, and say what to
 # install where it is not.
 NEED_TORCH = {
@@ -212,7 +176,7 @@ def test_every_config_is_declared():
 
 def test_import_needs_no_optional_package():
     code = HIDE + (
-        f"import {', '.join(entry_modules(Path(__file__).parents[1]))}\n"
+        f"import {', '.join(entry_modules())}\n"
         "import sys, json\n"
         "print(json.dumps(sorted(m for m in sys.modules if '.' not in m)))"
     )

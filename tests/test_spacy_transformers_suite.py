@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from .conftest import ROOT
+from .helpers.checkout import ROOT
 
 pytest.importorskip("torch", reason="needs pip install 'spacy-embedkit[transformers]'")
 pytest.importorskip(
