@@ -18,13 +18,13 @@ from spacy_embedkit.pretraining.multi import build_pretrain_multi_v1
 from spacy_embedkit.pretraining.objectives import build_pretrain_characters_v1
 from spacy_embedkit.pretraining.subwords import build_pretrain_subwords_v1
 
+from .helpers.embeds import build_tok2vec
 from .helpers.pretraining_runs import (
     OUR_TOK2VEC,
     make_config,
     sample_texts,
     write_jsonl,
 )
-from .test_pretraining import build_tok2vec
 
 CHARACTERS = build_pretrain_characters_v1(1, 8, 2)
 SUBWORDS = build_pretrain_subwords_v1(1, 8, n_bits=32)

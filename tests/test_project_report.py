@@ -11,7 +11,8 @@ import pytest
 from spacy.util import load_config
 from weasel.util.config import load_project_config
 
-from .test_project import ROOT, assert_one_line_error, load_script, run_script
+from .helpers.checkout import ROOT
+from .helpers.project_scripts import assert_one_line_error, load_script, run_script
 
 common = load_script("common")
 tables = load_script("tables")

@@ -152,7 +152,7 @@ def test_a_token_that_counts_once_has_the_pieces_of_its_core_span(docs):
 
 
 def test_context_counts_once_in_a_pipeline():
-    from .test_transformer_model import make, ours
+    from .helpers.transformer_pipelines import make, ours
 
     config = ours()
     config["components"]["transformer"]["model"]["get_spans"] = {

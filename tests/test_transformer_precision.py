@@ -14,12 +14,12 @@ pytest.importorskip(
     "spacy_transformers", reason="needs pip install 'spacy-embedkit[transformers]'"
 )
 
-from .test_transformer_model import (  # noqa: E402
+from .helpers.tiny_pipelines import train  # noqa: E402
+from .helpers.transformer_pipelines import (  # noqa: E402
     assert_same_vectors,
     changed,
     make,
     ours,
-    train,
     vectors,
     weights,
 )
