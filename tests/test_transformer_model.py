@@ -198,10 +198,10 @@ def test_learn_rate_factor_slows_the_whole_transformer_alone() -> None:
 def test_copy_and_replaced_listener_keep_the_learn_rate_factor() -> None:
     nlp, _ = make(ours("learn_rate_factor = 0.5"))
     model = nlp.get_pipe("transformer").model
-    assert model.copy().layers[0].shims[0].learn_rate_factor == 0.5
+    assert model.copy().layers[0].shims[0].settings.learn_rate_factor == 0.5
     nlp.replace_listeners("transformer", "tagger", ["model.tok2vec"])
     shims = [shim for x in nlp.get_pipe("tagger").model.walk() for shim in x.shims]
-    assert [getattr(shim, "learn_rate_factor", None) for shim in shims] == [0.5]
+    assert [shim.settings.learn_rate_factor for shim in shims] == [0.5]
     block = nlp.config["components"]["tagger"]["model"]["tok2vec"]
     assert block["learn_rate_factor"] == 0.5
 
