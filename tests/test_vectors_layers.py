@@ -18,6 +18,7 @@ from spacy_embedkit.architectures import (
 
 from .helpers.embeds import ATTRS, ROWS, gradients_of
 from .helpers.gradients import assert_gradient
+from .helpers.pretraining_models import build_tok2vec
 from .helpers.vector_tables import (
     WORDS,
     make_folder,
@@ -25,7 +26,6 @@ from .helpers.vector_tables import (
     make_rows,
     make_source,
 )
-from .test_pretraining import build_tok2vec
 
 TEXTS = ["the cat sat on zzz.", "", "naïve Straße 🙂", "zzz"]
 STORES = ["float32", "float16", "int8", "pq"]
