@@ -8,7 +8,7 @@ from spacy.language import Language
 from .acceleration import accelerate
 from .backend import use_fast_ops
 from .checks import check_not_negative
-from .layers.types import CACHE_ROWS
+from .layers.per_type import CACHE_ROWS
 from .pretraining.weights.freezing import Freezer, find_layer
 from .pretraining.weights.initialize import watch_tok2vec
 
