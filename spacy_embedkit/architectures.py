@@ -25,10 +25,11 @@ from .checks import (
 from .layers import multi_hash, window_encoder
 from .layers.hash_tables import hash_tables
 from .layers.ngram_table import ngram_table
+from .layers.per_type import CACHE_ROWS, per_type
 from .layers.static_vectors import static_vectors
-from .layers.types import CACHE_ROWS, MEMORY, Types, per_type
+from .layers.types import Types
 from .layers.word_table import word_table
-from .row_cache import CachedValue, RowCache
+from .row_cache import CACHE, CachedValue, RowCache
 
 
 def build_multi_hash_embed_v1(
@@ -66,7 +67,7 @@ def build_multi_hash_embed_v1(
     model.replace_callbacks(
         multi_hash.forward, init=partial(multi_hash.init, model.init)
     )
-    model.attrs[MEMORY] = RowCache(cache_rows)
+    model.attrs[CACHE] = RowCache(cache_rows)
     return model
 
 
@@ -273,5 +274,5 @@ def build_maxout_window_encoder_v1(
     )
     model = MaxoutWindowEncoder(width, window_size, maxout_pieces, depth)
     model.replace_callbacks(window_encoder.forward, init=model.init)
-    model.attrs[window_encoder.WEIGHTS] = CachedValue()
+    model.attrs[CACHE] = CachedValue()
     return model

@@ -8,7 +8,7 @@ from spacy.language import Language
 from .acceleration import accelerate
 from .backend import use_fast_ops
 from .checks import check_not_negative
-from .layers.types import CACHE_ROWS
+from .layers.per_type import CACHE_ROWS
 from .pretraining.weights.tok2vec_hooks import Freezer, find_layer, watch_tok2vec
 
 BeforeCreation = Callable[[Type[Language]], Type[Language]]

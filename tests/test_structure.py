@@ -53,19 +53,13 @@ KNOWN = {
     "weights",
     # Classes
     "Layer",
-    "Nodes",
     "Progress",
     "Settings",
     "Weights",
     "_Reader",
     # Users of _ops and NumpyOps
-    "acceleration",
-    "layers.types",
-    "layers.window_encoder",
     "pretraining.masked_model",
-    "row_cache",
     "vectors.build.collect",
-    "vectors.mapped",
     "vectors.ngram_vectors",
     "vectors.sources.fasttext",
 }

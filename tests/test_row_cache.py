@@ -1,4 +1,4 @@
-"""What the embedding layers remember between batches, and when they forget it."""
+"""Caches of the layers: which rows they keep, and when they notice new weights."""
 
 import os
 import pickle
@@ -20,8 +20,7 @@ from spacy_embedkit.architectures import (
     build_multi_hash_embed_v1,
 )
 from spacy_embedkit.layers import multi_hash, static_vectors, window_encoder
-from spacy_embedkit.layers.types import MEMORY
-from spacy_embedkit.row_cache import CachedValue, RowCache
+from spacy_embedkit.row_cache import CACHE, CachedValue, RowCache
 
 from .helpers.embeds import ATTRS, BUILDERS, ROWS
 
@@ -36,9 +35,9 @@ def layer(nlp, static=False, cache_rows=100):
 
 
 def fresh_prediction(model, docs):
-    """What a layer with these weights, and nothing to remember, predicts."""
+    """What a layer with these weights, and an empty cache, predicts."""
     other = model.copy()
-    assert len(other.attrs[MEMORY]) == 0
+    assert len(other.attrs[CACHE]) == 0
     return other.predict(docs)
 
 
@@ -54,17 +53,17 @@ def assert_fresh(model, docs):
     ),
     cache_rows=st.integers(0, 12),
 )
-def test_memory_of_any_size_gives_the_same_rows(nlp, batches, cache_rows):
+def test_cache_of_any_size_gives_the_same_rows(nlp, batches, cache_rows):
     model = layer(nlp, cache_rows=cache_rows)
     for words in batches:
         assert_fresh(model, [Doc(nlp.vocab, words=words)])
-        assert len(model.attrs[MEMORY]) <= cache_rows
+        assert len(model.attrs[CACHE]) <= cache_rows
     if batches and cache_rows:
-        assert len(model.attrs[MEMORY])
+        assert len(model.attrs[CACHE])
 
 
 def test_known_types_are_not_computed_again(nlp):
-    memory, calls = RowCache(10), []
+    cache, calls = RowCache(10), []
 
     def compute(positions):
         calls.append(positions.tolist())
@@ -81,18 +80,18 @@ def test_known_types_are_not_computed_again(nlp):
     ):
         keys = numpy.asarray(values, dtype="uint64").reshape(-1, 1)
         calls.clear()
-        assert memory.find(keys, weights, compute).ravel().tolist() == values
+        assert cache.get(keys, weights, compute).ravel().tolist() == values
         assert calls == ([expected] if expected else [])
 
 
 @pytest.mark.parametrize("builder", BUILDERS)
-def test_every_embedding_layer_remembers(builder, docs):
+def test_every_embedding_layer_fills_its_cache(builder, docs):
     model = BUILDERS[builder]().initialize(X=docs)
     first = [y.copy() for y in model.predict(docs)]
-    n_types = len(model.attrs[MEMORY])
+    n_types = len(model.attrs[CACHE])
     assert n_types > 5
     assert_array_equal(numpy.concatenate(model.predict(docs)), numpy.concatenate(first))
-    assert len(model.attrs[MEMORY]) == n_types
+    assert len(model.attrs[CACHE]) == n_types
 
 
 def update(model, docs):
@@ -156,11 +155,11 @@ def watched_layers(nlp):
     yield encode, X, next(n for n in encode.walk() if n.name == "maxout")
     stock = MaxoutWindowEncoder(8, 1, 3, 2).initialize(X=X)
     stock.replace_callbacks(window_encoder.predict_forward, init=stock.init)
-    stock.attrs[window_encoder.WEIGHTS] = CachedValue()
+    stock.attrs[CACHE] = CachedValue()
     yield stock, X, next(n for n in stock.walk() if n.name == "maxout")
     stock = MultiHashEmbed(8, ATTRS, ROWS, False).initialize(X=docs)
     stock.replace_callbacks(multi_hash.predict_forward, init=stock.init)
-    stock.attrs[MEMORY] = RowCache(100)
+    stock.attrs[CACHE] = RowCache(100)
     yield stock, docs, next(n for n in stock.walk() if n.name == "maxout")
 
 
@@ -185,7 +184,7 @@ def test_static_vectors_notice_one_number_changed_in_place_once_trained(nlp):
     docs = [Doc(nlp.vocab, words=WORDS)]
     model = StaticVectors(64).initialize(X=docs)
     model.replace_callbacks(static_vectors.predict_forward, init=model.init)
-    model.attrs[MEMORY] = RowCache(100)
+    model.attrs[CACHE] = RowCache(100)
     model.begin_update(docs)
     before = model.predict(docs).data.copy()
     model.get_param("W").ravel()[1] += 100
@@ -261,16 +260,16 @@ def test_changed_floret_vectors_are_noticed(nlp):
     assert not numpy.allclose(model.predict(docs)[0], before)
 
 
-def test_memory_stays_out_of_bytes_pickles_and_copies(nlp):
+def test_cache_stays_out_of_bytes_pickles_and_copies(nlp):
     model = layer(nlp)
     size, data = len(pickle.dumps(model)), model.to_bytes()
     model.predict([Doc(nlp.vocab, words=WORDS)])
-    assert len(model.attrs[MEMORY])
+    assert len(model.attrs[CACHE])
     assert model.to_bytes() == data
     assert len(pickle.dumps(model)) == size
     for other in (pickle.loads(pickle.dumps(model)), model.copy()):
-        assert len(other.attrs[MEMORY]) == 0
-        assert other.attrs[MEMORY].max_rows == 100
+        assert len(other.attrs[CACHE]) == 0
+        assert other.attrs[CACHE].max_rows == 100
     assert isinstance(pickle.loads(pickle.dumps(CachedValue())), CachedValue)
 
 
@@ -297,7 +296,7 @@ def test_eight_threads_get_their_own_rows(nlp, cache_rows):
     for thread in threads:
         thread.join()
     assert wrong == []
-    assert len(model.attrs[MEMORY]) <= cache_rows
+    assert len(model.attrs[CACHE]) <= cache_rows
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes fork")
@@ -305,11 +304,11 @@ def test_forked_process_does_not_wait_for_a_lock_of_its_parent(nlp):
     model = layer(nlp)
     docs = [Doc(nlp.vocab, words=WORDS)]
     expected = model.predict(docs)[0]
-    memory = model.attrs[MEMORY]
-    with memory._lock:
+    cache = model.attrs[CACHE]
+    with cache._lock:
         pid = os.fork()
         if pid == 0:
-            same = len(memory) == 0 and numpy.array_equal(
+            same = len(cache) == 0 and numpy.array_equal(
                 model.predict(docs)[0], expected
             )
             os._exit(0 if same else 1)
