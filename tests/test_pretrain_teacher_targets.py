@@ -280,6 +280,18 @@ def test_two_stores_of_a_folder_read_what_the_other_adds(tmp_path):
     assert len(stores[0]) == 20
 
 
+def test_targets_of_a_doc_that_is_added_twice_count_once(tmp_path):
+    targets = some_targets()
+    n_bytes = sum(array.nbytes for array in targets.values())
+    for _ in range(3):
+        store = open_store(tmp_path, max_bytes=n_bytes)
+        store.add(targets)
+        assert not store.is_full
+    store.add({1: numpy.zeros((1, 4), "f2")})
+    assert store.is_full
+    assert_holds(store, targets)
+
+
 def test_failed_write_is_one_line_and_the_store_goes_on(tmp_path):
     store = open_store(tmp_path)
     targets = some_targets()
