@@ -20,6 +20,7 @@ from .helpers.transformer_pipelines import (  # noqa: E402
     changed,
     make,
     ours,
+    shim_of,
     vectors,
     weights,
 )
@@ -113,7 +114,7 @@ def test_saved_pipeline_can_be_loaded_with_another_precision(tmp_path):
 def test_averages_are_predicted_with_while_they_are_used():
     nlp, _ = make(ours(precision("int8")))
     before = vectors(nlp)
-    shim = nlp.get_pipe("transformer").model.layers[0].shims[0]
+    shim = shim_of(nlp)
     other = {
         f"pytorch_{shim.id}_{name}": value.numpy() * 2
         for name, value in weights(nlp).items()
@@ -160,7 +161,7 @@ def test_adapters_are_part_of_what_predicts_and_is_saved(name, tmp_path):
     nlp, examples = make(ours(f"{LORA}\n{precision(name)}"))
     train(nlp, examples)
     transformer = nlp.get_pipe("transformer").model.transformer
-    predicting = nlp.get_pipe("transformer").model.layers[0].shims[0].inference_model
+    predicting = shim_of(nlp).inference_model
     assert predicting is not transformer
     assert not any("lora_" in key for key in predicting.state_dict())
     pieces = {"input_ids": torch.arange(7, 19).reshape(2, 6)}

@@ -55,7 +55,7 @@ def encode(
         pairs = [
             (tensor, gradient[batch.rows, batch.columns])
             for layer, gradient in [(-1, last), *hidden.items()]
-            # Without a gradient there is no update, nor any weight decay.
+            # Without a gradient there is neither an update nor weight decay.
             if gradient.any()
             for batch in batches
             for tensor in [_layer(batch.output, layer)]

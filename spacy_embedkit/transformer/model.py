@@ -49,9 +49,7 @@ class TransformerModel(StockTransformerModel):
             dims={"nI": None, "nO": None},
         )
         self._func = forward
-        self.attrs["set_transformer"] = partial(
-            set_transformer, keep_layers=settings.keep_layers, lora=settings.lora
-        )
+        self.attrs["set_transformer"] = partial(set_transformer, settings=settings)
         self.attrs["replace_listener_cfg"] = replace_listener_cfg
 
     @property
@@ -83,13 +81,10 @@ def replace_listener_cfg(
 
 
 def set_transformer(
-    model: StockTransformerModel,
-    loaded: HFObjects,
-    *,
-    keep_layers: Optional[int],
-    lora: Optional[Dict[str, Any]],
+    model: StockTransformerModel, loaded: HFObjects, *, settings: TransformerSettings
 ) -> None:
     """Give a model its transformer, with the layers that are kept and adapters."""
+    keep_layers = settings.keep_layers
     if keep_layers is not None:
         n_layers = int(loaded.transformer.config.num_hidden_layers)
         if not 1 <= keep_layers <= n_layers:
@@ -103,7 +98,7 @@ def set_transformer(
                 f"TransformerModel.v1: keep_layers is {keep_layers}, but the layers of "
                 f"{model.attrs['name']} can't be taken apart; leave it out"
             )
-    loaded.transformer = add_adapters(loaded.transformer, lora)
+    loaded.transformer = add_adapters(loaded.transformer, settings.lora)
     stock.set_pytorch_transformer(model, loaded)
     share_tokenizer(model)
 

@@ -18,7 +18,7 @@ def to_precision(model: nn.Module, precision: Precision) -> nn.Module:
     """Return a copy of a transformer that computes with fewer bits.
 
     precision: bfloat16, or int8 for the products of its linear layers.
-    Raises: ValueError, for int8 on a GPU, or if there are no linear layers.
+    Raises: ValueError, for int8 on a GPU or without linear layers.
     """
     copied = deepcopy(model).eval().requires_grad_(False)
     if precision == "bfloat16":

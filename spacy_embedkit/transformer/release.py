@@ -40,7 +40,7 @@ def make_release(
 ) -> Release:
     """Make the component `embedkit_release`.
 
-    keep, dtype, device: As in annotation_setters.build_release_v1.
+    keep, dtype, device: As in build_release_v1.
     Raises: ValueError if the device is gpu, and there is none.
     """
     check_device("embedkit_release", device)

@@ -152,7 +152,7 @@ class TransformerShim(HFShim):
             # Weights changed in place would each keep a reference to the ones before.
             if new.data_ptr() != weights.data_ptr():
                 weights.data = new
-        # None, not zeros: without a gradient there is no update, nor any weight decay.
+        # None, not zeros: without a gradient there is no update and no weight decay.
         self._gradients[name] = weights.grad.zero_()
         weights.grad = None
 

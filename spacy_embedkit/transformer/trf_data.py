@@ -2,7 +2,7 @@
 
 The `transformer` component of spacy-transformers passes on gradients of the last layer
 alone. Listeners leave those of other layers on the data that they were given, and they
-are collected when the component goes back.
+are collected in the backward pass of the component.
 """
 
 from dataclasses import dataclass, field
@@ -123,7 +123,7 @@ _RELEASED = ReleasedData()
 
 
 def get_released() -> ReleasedData:
-    """Return the one object that stands for all released data."""
+    """Return the only ReleasedData, which all docs share."""
     return _RELEASED
 
 

@@ -157,12 +157,17 @@ class TargetStore:
             self._database.execute("BEGIN IMMEDIATE")
             [[n_bytes]] = self._database.execute("SELECT n_bytes FROM about")
             for key, array in targets.items():
-                if n_bytes + array.nbytes > self.max_bytes:
-                    self.is_full = True
-                    break
-                n_bytes += array.nbytes
                 data = numpy.ascontiguousarray(array, "<f2").data
-                # Those that are there already are damaged.
+                # Those that are there are damaged, or another process was faster.
+                found = self._database.execute(
+                    "SELECT length(data) FROM targets WHERE key = ?", [_signed(key)]
+                )
+                [n_before] = found.fetchone() or [0]
+                n_bytes += data.nbytes - n_before
+                if n_bytes > self.max_bytes:
+                    self.is_full = True
+                    n_bytes -= data.nbytes - n_before
+                    break
                 self._database.execute(
                     "INSERT OR REPLACE INTO targets VALUES (?, ?, ?)",
                     [_signed(key), zlib.crc32(data), data],

@@ -91,7 +91,9 @@ class Targets:
         Rows of NaN for tokens that the teacher has no row for. If there is no reduction
         yet, it is fitted to these docs.
         """
-        by_key = {hash_doc(doc): doc for doc in docs if len(doc)}
+        docs = [doc for doc in docs if len(doc)]
+        keys = [hash_doc(doc) for doc in docs]
+        by_key = dict(zip(keys, docs, strict=True))
         found: Dict[int, NDArray] = {}
         if self.store is not None and self.reduction is not None:
             found = self.store.read(list(by_key))
@@ -101,7 +103,6 @@ class Targets:
             if key not in found or len(found[key]) != len(doc)
         }
         found.update(self._compute(missing))
-        keys = [hash_doc(doc) for doc in docs if len(doc)]
         empty = numpy.zeros((0, self.width), dtype="float16")
         return numpy.concatenate([empty, *(found[key] for key in keys)]).astype("f")
 

@@ -108,7 +108,7 @@ class Teacher:
 
         advance: Called with the number of tokens done, batch by batch.
         Whitespace between tokens is as in the text. A wordpiece that covers several
-        tokens counts for each; the one that stands for unknown characters for none.
+        tokens counts for each; the unknown wordpiece counts for none.
         Docs that are longer than the window are cut between tokens, at the ends of
         sentences where that is possible; a token that is longer by itself is the mean
         of its first wordpieces.

@@ -7,17 +7,47 @@ from tempfile import mkdtemp
 import numpy
 import pytest
 import spacy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+torch = pytest.importorskip(
+    "torch", reason="needs pip install 'spacy-embedkit[transformers]'"
+)
 pytest.importorskip(
     "spacy_transformers", reason="needs pip install 'spacy-embedkit[transformers]'"
 )
 
+from spacy_transformers.align import (  # noqa: E402
+    get_alignment,
+    get_alignment_via_offset_mapping,
+)
+from spacy_transformers.data_classes import (  # noqa: E402
+    FullTransformerBatch,
+    WordpieceBatch,
+)
+from spacy_transformers.layers.transformer_model import (  # noqa: E402
+    huggingface_tokenize,
+)
+from spacy_transformers.truncate import truncate_oversize_splits  # noqa: E402
+from transformers import (  # noqa: E402
+    BertTokenizer,
+    BertTokenizerFast,
+    PreTrainedTokenizerFast,
+)
+from transformers.file_utils import ModelOutput  # noqa: E402
+
+from spacy_embedkit.text.boundaries import core_ranges  # noqa: E402
+from spacy_embedkit.transformer.trf_data import HiddenLayersBatch  # noqa: E402
+from spacy_embedkit.transformer.wordpieces import WordpieceReader  # noqa: E402
+
+from .helpers.tiny_bert import make_bert  # noqa: E402
+from .helpers.transformer_pipelines import make, ours  # noqa: E402
+
+NLP = spacy.blank("en")
 ODD = ["the", "cat", "don't", "naïve", ".", " ", "  ", "\n\n", "🙂", "東京", "\u200b"]
 texts = st.lists(st.sampled_from(ODD), max_size=30).map("".join) | st.text(max_size=80)
 docs_of_texts = st.lists(texts, min_size=1, max_size=4).map(
-    lambda found: [spacy.blank("en")(text) for text in found]
+    lambda found: [NLP(text) for text in found]
 )
 KINDS = ["wordpieces", "bytes", "slow"]
 
@@ -25,10 +55,6 @@ KINDS = ["wordpieces", "bytes", "slow"]
 @cache
 def tokenizer(kind):
     """A tokenizer with offsets by wordpieces or bytes, or without any offsets."""
-    from transformers import BertTokenizer, BertTokenizerFast, PreTrainedTokenizerFast
-
-    from .helpers.tiny_bert import make_bert
-
     if kind == "bytes":
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
@@ -47,11 +73,6 @@ def tokenizer(kind):
 
 def stock_pieces(kind, spans):
     """What TransformerModel.v3 makes of spans."""
-    from spacy_transformers.align import get_alignment, get_alignment_via_offset_mapping
-    from spacy_transformers.data_classes import WordpieceBatch
-    from spacy_transformers.layers.transformer_model import huggingface_tokenize
-    from spacy_transformers.truncate import truncate_oversize_splits
-
     flat = [span for of_doc in spans for span in of_doc]
     encoded = huggingface_tokenize(tokenizer(kind), [span.text for span in flat])
     pieces = WordpieceBatch.from_batch_encoding(encoded)
@@ -69,8 +90,6 @@ def strided(docs, window=5, stride=3):
 
 
 def read(kind, spans, *, count_once=False):
-    from spacy_embedkit.transformer.wordpieces import WordpieceReader
-
     return WordpieceReader(tokenizer(kind))(spans, count_once=count_once)
 
 
@@ -82,7 +101,6 @@ def assert_same_align(align, expected):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None)
 @given(docs=docs_of_texts)
 def test_pieces_of_each_token_are_those_of_stock(kind, docs):
     spans = strided(docs)
@@ -98,15 +116,8 @@ def test_pieces_of_each_token_are_those_of_stock(kind, docs):
     assert pieces.lengths == pieces.attention_mask.sum(axis=1).tolist()
 
 
-@settings(max_examples=60, deadline=None)
 @given(docs=docs_of_texts)
 def test_docs_are_split_as_by_stock(docs):
-    import torch
-    from spacy_transformers.data_classes import FullTransformerBatch
-    from transformers.file_utils import ModelOutput
-
-    from spacy_embedkit.transformer.trf_data import HiddenLayersBatch
-
     spans = strided(docs)
     if not any(spans):
         return
@@ -130,11 +141,8 @@ def test_docs_are_split_as_by_stock(docs):
             numpy.testing.assert_array_equal(data.model_output[key], value)
 
 
-@settings(max_examples=60, deadline=None)
 @given(docs=docs_of_texts)
 def test_a_token_that_counts_once_has_the_pieces_of_its_core_span(docs):
-    from spacy_embedkit.text.boundaries import core_ranges
-
     docs = [doc for doc in docs if len(doc)]
     spans = strided(docs)
     if not spans:
@@ -152,8 +160,6 @@ def test_a_token_that_counts_once_has_the_pieces_of_its_core_span(docs):
 
 
 def test_context_counts_once_in_a_pipeline():
-    from .helpers.transformer_pipelines import make, ours
-
     config = ours()
     config["components"]["transformer"]["model"]["get_spans"] = {
         "@span_getters": "spacy-embedkit.wordpiece_spans.v1",
