@@ -46,8 +46,8 @@ def solid(texts):
 def test_no_character_is_lost(texts, longest, shortest, join_short, most, run):
     counts = Counts()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(split, "MOST_CHARACTERS", most)
-        patch.setattr(split, "LONGEST_RUN", run)
+        patch.setattr(split, "MAX_CHARACTERS", most)
+        patch.setattr(split, "MAX_RUN", run)
         docs = docs_of(
             *texts,
             max_length=longest,
@@ -194,7 +194,7 @@ def test_long_run_without_whitespace_does_not_stop_the_tokenizer(unit):
     make_doc = nlp.make_doc
     nlp.make_doc = lambda part: lengths.append(len(part)) or make_doc(part)
     assert solid(texts_of(text, nlp=nlp)) == text
-    assert max(lengths) <= split.LONGEST_RUN
+    assert max(lengths) <= split.MAX_RUN
 
 
 @pytest.mark.parametrize("lang", ["en", "xx"])

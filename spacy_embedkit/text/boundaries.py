@@ -7,7 +7,7 @@ same marks: for docs, and for characters of texts that are too long to tokenize 
 
 import re
 from itertools import pairwise
-from typing import List, Pattern, Sequence, Tuple
+from typing import List, Pattern, Tuple
 
 import numpy
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ SENTENCE_END = re.compile(
 )
 # Two line breaks with nothing but space between them, and the space that follows.
 BLANK_LINE = re.compile(r"(?:(?>\r\n?|\n)[^\S\r\n]*(?>\r\n?|\n)|\u2029)\s*")
+# Where no word starts.
+NONE = numpy.zeros(0, dtype="int64")
 
 
 def token_chars(doc: Doc) -> Tuple[NDArray, NDArray]:
@@ -111,7 +113,7 @@ def choose_cut(
     low: int,
     high: int,
     sentences: NDArray,
-    words: Sequence[int] = (),
+    words: NDArray = NONE,
 ) -> int:
     """Return the best of the items low to high, both included, to cut before.
 
@@ -125,7 +127,7 @@ def choose_cut(
     near = _between(sentences, low, high)
     if len(near):
         return int(near[numpy.abs(sizes[near] - aim).argmin()])
-    places = _between(numpy.asarray(words, dtype="int64"), low, high)
+    places = _between(words, low, high)
     if len(places):
         later = places[sizes[places] >= aim]
         return int(later[0] if len(later) else places[-1])
@@ -136,7 +138,7 @@ def even_cuts(
     sizes: NDArray,
     max_size: int,
     sentences: NDArray,
-    words: Sequence[int] = (),
+    words: NDArray = NONE,
     context: int = 0,
 ) -> List[int]:
     """Cut N items into as few parts as fit, of about equal size: the inner cuts.
@@ -207,7 +209,7 @@ def core_ranges(spans: List[Span]) -> List[Tuple[int, int]]:
 def _spaces(doc: Doc) -> Tuple[NDArray, NDArray]:
     """Return which tokens are white space, and which are or have some after them."""
     columns = doc.to_array([IS_SPACE, SPACY]).astype(bool)
-    is_before_space = columns.any(axis=1)
+    is_before_space = columns[:, 0] | columns[:, 1]
     is_before_space[:-1] |= columns[1:, 0]
     return columns[:, 0], is_before_space
 
