@@ -78,15 +78,17 @@ def test_resume_gives_the_weights_of_an_uninterrupted_run(tmp_path, monkeypatch,
     config = make_config(corpus, **VARIANTS[name])
     with monkeypatch.context() as patch:
         n_saves = count_saves(patch)
-        run(config, tmp_path / "whole")
-    # In the first epoch, and in the last.
-    for share in (0.3, 0.4):
+        run(config, tmp_path / "uncut")
+    # The second cut counts from the first one.
+    for share, epoch in ((0.3, 0), (0.5, 1)):
         with monkeypatch.context() as patch:
             count_saves(patch, stop_at=int(share * n_saves[0]))
             with pytest.raises(StoppedError):
                 run(config, tmp_path / "cut", resume=True)
+        checkpoint = RunFolder(tmp_path / "cut", print).load_checkpoint()
+        assert checkpoint["progress"]["epoch"] == epoch
     run(config, tmp_path / "cut", resume=True)
-    assert result_of(tmp_path / "cut") == result_of(tmp_path / "whole")
+    assert result_of(tmp_path / "cut") == result_of(tmp_path / "uncut")
 
 
 def test_a_resume_that_ends_at_once_changes_nothing(tmp_path, pretrained, monkeypatch):

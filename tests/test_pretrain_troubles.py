@@ -1,4 +1,4 @@
-"""What goes wrong ends a run with one line, and the last checkpoint whole."""
+"""An error ends a run with one line, and leaves a good checkpoint."""
 
 import errno
 import multiprocessing
@@ -114,7 +114,7 @@ def test_a_transformer_is_named(tmp_path, corpus):
     fails(config, tmp_path / "out", "component 'transformer' is a transformer")
 
 
-def test_the_cause_is_shown_where_a_model_cannot_be_made(tmp_path, corpus):
+def test_the_cause_is_named_where_a_model_cannot_be_made(tmp_path, corpus):
     objective = {"@architectures": "spacy-embedkit.PretrainVectors.v1"}
     objective.update(maxout_pieces=2, hidden_size=8, loss="L2")
     config = make_config(corpus, pretraining__objective=objective)
@@ -269,7 +269,7 @@ def test_a_shard_that_vanishes_stops_it_and_resume_goes_on(
     for i in range(4):
         write_jsonl(shards / f"{i}.jsonl", texts[10 * i : 10 * i + 10])
     config = make_config(shards)
-    run(config, tmp_path / "whole")
+    run(config, tmp_path / "uncut")
     called, n_left = getattr(Run, method), [n_calls]
     hidden = shards / "3.gone"
 
@@ -287,7 +287,7 @@ def test_a_shard_that_vanishes_stops_it_and_resume_goes_on(
     run(config, tmp_path / "out", resume=True)
     # What is missing in a folder is noticed at the end of an epoch that lacks it.
     if method == "_step":
-        assert result_of(tmp_path / "out") == result_of(tmp_path / "whole")
+        assert result_of(tmp_path / "out") == result_of(tmp_path / "uncut")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -1,4 +1,4 @@
-"""Tiny pretraining runs: configs, corpora, and what a run left behind."""
+"""Tiny pretraining runs: configs, corpora and results."""
 
 import json
 from pathlib import Path

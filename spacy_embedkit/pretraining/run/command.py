@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 from thinc.api import Config
 
@@ -52,25 +52,7 @@ def pretrain(
     outputs.check(resume=resume, force=force)
     checkpoint = outputs.load_checkpoint() if resume and not force else None
     parts = build_parts(raw_config.interpolate(), use_gpu)
-    settings = relevant_settings(parts)
-    if checkpoint is not None:
-        check_same(checkpoint["settings"], settings)
-        _compare_versions(checkpoint["versions"], say)
-    seed = parts.seed + DATA_SEED
-    data = TrainingData(parts.nlp, parts.reader, parts.batcher, seed)
-    _survey(parts, data, say)
-    corpus = {
-        "n_docs": data.counts.n_docs,
-        "n_words": data.counts.n_words,
-        "checksum": f"{data.counts.checksum:016x}",
-    }
-    if checkpoint is not None and checkpoint["corpus"] != corpus:
-        raise InputError(
-            "the corpus is not that of the checkpoint: it had "
-            f"{_describe(checkpoint['corpus'])}, now {_describe(corpus)}; put back "
-            "what was there, or start again with --force"
-        )
-    facts = {"settings": settings, "corpus": corpus, "versions": _versions()}
+    data, facts = _open_corpus(parts, checkpoint, say)
     progress = _make_progress(parts, data, checkpoint)
     n_words = data.n_words * parts.pretraining["max_epochs"]
     console = Console(n_words, progress.words, say)
@@ -84,10 +66,39 @@ def pretrain(
         ) from err
     finally:
         console.close()
-    say(f"{ENDS[reason]} {folder}")
+    say(ENDS[reason])
     if reason != "signal":
         say(f"Next: {next_command(outputs, progress)}")
     return reason
+
+
+def _open_corpus(
+    parts: RunParts, checkpoint: Optional[Dict[str, Any]], say: Say
+) -> Tuple[TrainingData, Dict[str, Any]]:
+    """Return the corpus after a first pass, and what a checkpoint says of the run.
+
+    Raises: InputError if the checkpoint is that of another config or corpus.
+    """
+    facts = {"settings": relevant_settings(parts), "versions": _versions()}
+    if checkpoint is not None:
+        check_same(checkpoint["settings"], facts["settings"])
+        _compare_versions(checkpoint["versions"], facts["versions"], say)
+    batcher, seed = parts.pretraining["batcher"], parts.seed + DATA_SEED
+    data = TrainingData(parts.nlp, parts.reader, batcher, seed)
+    _survey(parts, data, say)
+    facts["corpus"] = now = {
+        "n_docs": data.counts.n_docs,
+        "n_words": data.counts.n_words,
+        "checksum": f"{data.counts.checksum:016x}",
+    }
+    if checkpoint is not None and checkpoint["corpus"] != now:
+        before = checkpoint["corpus"]
+        raise InputError(
+            f"the corpus is not that of the checkpoint: it had {before['n_docs']:,} "
+            f"documents with {before['n_words']:,} words, now {now['n_docs']:,} with "
+            f"{now['n_words']:,}; put back what was there, or start again with --force"
+        )
+    return data, facts
 
 
 def _train(
@@ -176,18 +187,13 @@ def _make_progress(
     return RunProgress(eval_every=parts.settings.eval_every or max(1, every))
 
 
-def _describe(corpus: Dict[str, Any]) -> str:
-    return f"{corpus['n_docs']:,} documents with {corpus['n_words']:,} words"
-
-
-def _compare_versions(before: Dict[str, str], say: Say) -> None:
-    changed = [
-        f"{name} {before.get(name)} to {now}"
-        for name, now in _versions().items()
-        if before.get(name) != now
-    ]
-    if changed:
-        changes = ", ".join(changed)
+def _compare_versions(before: Dict[str, str], now: Dict[str, str], say: Say) -> None:
+    changes = ", ".join(
+        f"{name} {before.get(name)} to {new}"
+        for name, new in now.items()
+        if before.get(name) != new
+    )
+    if changes:
         say(f"changed since the checkpoint: {changes}; last digits may differ")
 
 

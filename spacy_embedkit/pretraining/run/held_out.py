@@ -59,7 +59,7 @@ class HeldOutSample:
     def close(self, n_docs: int) -> Tuple[int, List[Doc]]:
         """Return the hash below which documents are held out, and these without copies.
 
-        n_docs: Documents of the corpus; at least one of MIN_DOCS is held out.
+        n_docs: Documents of the corpus; from MIN_DOCS on, at least one is held out.
         """
         if not self._docs and self._lowest is not None and n_docs >= MIN_DOCS:
             self._docs = [self._lowest]

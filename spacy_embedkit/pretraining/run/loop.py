@@ -155,13 +155,10 @@ class Run:
         self.data.end_epoch()
 
     def _evaluate(self) -> None:
-        progress, model, optimizer = (
-            self.progress,
-            self.parts.model,
-            self.parts.optimizer,
-        )
+        progress, optimizer = self.progress, self.parts.optimizer
         held_out: Dict[str, float] = {}
         if self.data.held_out:
+            model = self.parts.model
             with model.use_params(optimizer.averages or {}):
                 held_out = evaluate(model, self._objective, self.data.held_out)
         total = self._objective.total(held_out) if held_out else None
@@ -171,32 +168,25 @@ class Run:
         seconds = self.seconds
         words_before, seconds_before = self._speed_from
         speed = (progress.words - words_before) / max(1e-9, seconds - seconds_before)
-        progress.rows.append(
-            {
-                "words": progress.words,
-                "epoch": progress.epoch,
-                "step": progress.step,
-                "minutes": round(seconds / 60, 3),
-                "words_per_second": round(speed),
-                "learn_rate": float(optimizer.learn_rate),
-                "train_loss": train_loss,
-                "train_total": self._objective.total(train_loss),
-                "held_out_loss": held_out,
-                "held_out_total": total,
-                "is_best": is_best,
-            }
-        )
-        progress.evaluated_at = progress.words
+        row = {
+            "words": progress.words,
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "minutes": round(seconds / 60, 3),
+            "words_per_second": round(speed),
+            "learn_rate": float(optimizer.learn_rate),
+            "train_loss": train_loss,
+            "train_total": self._objective.total(train_loss),
+            "held_out_loss": held_out,
+            "held_out_total": total,
+            "is_best": is_best,
+        }
+        progress.add_row(row, self._state.tok2vec_to_bytes() if is_best else None)
         if is_best:
-            progress.best, progress.best_words = total, progress.words
-            progress.best_weights = self._state.tok2vec_to_bytes()
-            progress.n_worse = 0
             self.folder.write_best(progress.best_weights)
-        elif held_out:
-            progress.n_worse += 1
         self.folder.write_log(progress.rows)
         self._speed_from = progress.words, self.seconds
-        self._console.show_row(progress.rows[-1])
+        self._console.show_row(row)
 
     def _write_weights(self, name: str) -> None:
         self.folder.write(name, self._state.tok2vec_to_bytes())

@@ -100,27 +100,10 @@ def report(run: "Run", reason: str, svg: Optional[str]) -> str:
     reason: Why it ended.
     svg: A picture of the losses, which is put in as it is.
     """
-    progress, found, held_out = run.progress, run.data.counts, run.data.held_out
-    best = "none: no part of the corpus is held out"
-    if progress.best is not None:
-        best = f"{_short(progress.best)} after {progress.best_words:,} words ({BEST})"
-    facts = {
-        "End": ENDS[reason],
-        "Documents": f"{found.n_docs:,}, and {found.n_empty:,} empty ones",
-        "Words": f"{found.n_words:,}; the longest document has {found.longest:,}",
-        "Held out": f"{len(held_out):,} documents with "
-        f"{sum(map(len, held_out)):,} words",
-        "Learned from": f"{progress.words:,} words in {progress.step:,} updates",
-        "Minutes": f"{run.seconds / 60:.1f}",
-        "Best held-out loss": best,
-    }
-    rows = progress.rows
+    rows = run.progress.rows
     columns = [(kind, name) for kind in KINDS for name in _heads(rows, kind)]
-    header = [
-        *HEADER[:4],
-        "learn rate",
-        *(f"{name}, {KINDS[k]}" for k, name in columns),
-    ]
+    header = [*HEADER[:4], "learn rate"]
+    header += [f"{name}, {KINDS[kind]}" for kind, name in columns]
     cells = [
         [
             *_row_start(row),
@@ -132,15 +115,31 @@ def report(run: "Run", reason: str, svg: Optional[str]) -> str:
     return render(
         "pretraining.html.jinja",
         title="Pretraining",
-        facts=facts.items(),
+        facts={"End": ENDS[reason], **_facts(run)}.items(),
         svg=Markup(svg or ""),
-        command=next_command(run.folder, progress),
+        command=next_command(run.folder, run.progress),
         header=header,
         rows=cells,
         best=max((i for i, row in enumerate(rows) if row["is_best"]), default=None),
         settings=run.parts.settings.model_dump().items(),
         config=run.parts.config.to_str(),
     )
+
+
+def _facts(run: "Run") -> Dict[str, str]:
+    progress, found, held_out = run.progress, run.data.counts, run.data.held_out
+    best = "none: no part of the corpus is held out"
+    if progress.best is not None:
+        best = f"{_short(progress.best)} after {progress.best_words:,} words ({BEST})"
+    return {
+        "Documents": f"{found.n_docs:,}, and {found.n_empty:,} empty ones",
+        "Words": f"{found.n_words:,}; the longest document has {found.longest:,}",
+        "Held out": f"{len(held_out):,} documents with "
+        f"{sum(map(len, held_out)):,} words",
+        "Learned from": f"{progress.words:,} words in {progress.step:,} updates",
+        "Minutes": f"{run.seconds / 60:.1f}",
+        "Best held-out loss": best,
+    }
 
 
 def next_command(folder: RunFolder, progress: RunProgress) -> str:

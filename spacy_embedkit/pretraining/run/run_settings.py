@@ -13,7 +13,7 @@ from thinc.config import ConfigValidationError
 
 from ...checks import InputError, one_line
 from ..weights.tok2vec_hooks import find_layer
-from .training_data import Batcher, Reader
+from .training_data import Reader
 
 BLOCK = "embedkit.pretrain"
 # Models of spacy-transformers and spacy-curated-transformers.
@@ -83,11 +83,6 @@ class RunParts:
     def optimizer(self) -> Optimizer:
         """The optimizer of the block."""
         return self.pretraining["optimizer"]
-
-    @property
-    def batcher(self) -> Batcher:
-        """The batcher of the block."""
-        return self.pretraining["batcher"]
 
 
 def read_settings(config: Config) -> RunSettings:

@@ -57,6 +57,19 @@ class RunProgress:
         """Return the progress that to_dict described."""
         return cls(**{**state, "losses": LossMeter(state["losses"])})
 
+    def add_row(self, row: Dict[str, Any], best_weights: Optional[bytes]) -> None:
+        """Add an evaluation to the log.
+
+        best_weights: What model-best.bin is to hold, if it is the best so far.
+        """
+        self.rows.append(row)
+        self.evaluated_at = self.words
+        if best_weights is not None:
+            self.best, self.best_words = row["held_out_total"], self.words
+            self.best_weights, self.n_worse = best_weights, 0
+        elif row["held_out_loss"]:
+            self.n_worse += 1
+
 
 class ModelState:
     """The weights of a model, and what its optimizer keeps for them.
