@@ -241,7 +241,7 @@ def test_rows_are_called_as_the_config_calls_them(weights):
     assert "set components.tok2vec.model.embed_size = 60, or" in message
 
 
-def test_a_config_beside_the_file_names_the_settings(weights, tmp_path):
+def test_a_config_next_to_the_file_names_the_settings(weights, tmp_path):
     settings = {EMBED + "rows": [50, 25, 30], ENCODE + "maxout_pieces": 3}
     path = weights(**settings)
     make_nlp(**settings).config.to_disk(tmp_path / "config.cfg")
@@ -292,7 +292,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
-def test_what_is_no_file_of_weights_is_refused(tmp_path, data):
+def test_a_file_of_another_kind_is_refused(tmp_path, data):
     path = tmp_path / "model.bin"
     path.write_bytes(data)
     assert "is not a file of weights, or was cut short" in refusal(path)

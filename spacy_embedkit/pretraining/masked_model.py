@@ -67,22 +67,27 @@ class Head:
 
 
 class LossMeter:
-    """Running sums of the losses of each head."""
+    """Running sums of the losses of each head.
 
-    def __init__(self) -> None:
-        self.sums: Dict[str, float] = {}
-        self.counts: Dict[str, int] = {}
+    sums: By head, the loss and the number of predicted tokens.
+    """
+
+    def __init__(self, sums: Optional[Dict[str, Tuple[float, int]]] = None) -> None:
+        self.sums = dict(sums or {})
 
     def add(self, name: str, loss: float, n_predicted: int) -> None:
         """Add a batch: the sum of its loss, and the number of predicted tokens."""
-        self.sums[name] = self.sums.get(name, 0.0) + loss
-        self.counts[name] = self.counts.get(name, 0) + n_predicted
+        total, n = self.sums.get(name, (0.0, 0))
+        self.sums[name] = total + loss, n + n_predicted
 
     def take(self) -> Dict[str, Tuple[float, int]]:
-        """Return (loss, n_predicted) by head, and reset."""
-        taken = {name: (loss, self.counts[name]) for name, loss in self.sums.items()}
-        self.sums, self.counts = {}, {}
+        """Return the sums, and reset them."""
+        taken, self.sums = self.sums, {}
         return taken
+
+    def means(self) -> Dict[str, float]:
+        """Return the loss per predicted token by head."""
+        return {name: loss / max(1, n) for name, (loss, n) in self.sums.items()}
 
 
 def masked_language_model(

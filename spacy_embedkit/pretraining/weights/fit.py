@@ -58,8 +58,9 @@ def _first_difference(file: Layers, here: Layers) -> Optional[str]:
             return _on_one_side(mine, "here, not in the file")
         for param, shape in mine.shapes.items():
             if other.shapes.get(param) != shape:
-                return f"{mine.path}: {param} is {other.shapes.get(param)} in the " + (
-                    f"file, {shape} here"
+                theirs_shape = other.shapes.get(param)
+                return (
+                    f"{mine.path}: {param} is {theirs_shape} in the file, {shape} here"
                 )
         if other.n_shims != mine.n_shims:
             return f"{mine.path}: wraps another library's model here or there only"
