@@ -16,8 +16,8 @@ from spacy_embedkit import use_fast_ops
 from spacy_embedkit.layers import static_vectors
 from spacy_embedkit.layers.per_type import CACHE_ROWS
 from spacy_embedkit.row_cache import CACHE, RowCache
-from spacy_embedkit.vectors.build.convert import Settings, convert
-from spacy_embedkit.vectors.look import open_vectors
+from spacy_embedkit.vectors.build.convert import ConvertSettings, convert
+from spacy_embedkit.vectors.inspection import open_vectors
 from spacy_embedkit.vectors.sources import open_source
 
 from .floret import look_up
@@ -75,7 +75,7 @@ def lookup_rows(docs: list[Doc], repeats: int) -> list[Row]:
         for store in ("float32", "float16", "int8", "pq"):
             folder = Path(name) / store
             source = open_source(f"{name}/stock")
-            convert(source, folder, "en", Settings(dtype=store))  # type: ignore[arg-type]
+            convert(source, folder, "en", ConvertSettings(dtype=store))  # type: ignore[arg-type]
             rows.append(
                 compare(
                     f"get_batch, {store}",

@@ -8,14 +8,13 @@ import numpy
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ...checks import InputError
+from ...checks import InputError, check_choice, check_range
 from ...text.read import read_texts
 from ...text.tokens import iter_tokens
-from ...checks import check_choice, check_range
 from ...transformer.inference import InferenceModel, load_inference_model, torch_threads
-from .mean_rows import mean_rows
 from .pca import principal_axes
 from ..sources.source import Batch, Source
+from .mean_rows import mean_rows
 
 BATCH_ROWS = 4096
 # Of Arora et al. 2017: words with a larger share of the tokens are made shorter.
@@ -31,7 +30,7 @@ RANGES = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class DistillSettings:
     """How vectors are distilled. The defaults did best on word similarity in English.
 
     lang: Language code, or folder or package of a pipeline: its tokenizer is used.
@@ -89,13 +88,13 @@ def distill(transformer: str, paths: Sequence[str], **settings: Any) -> Source:
         which it is downloaded then; see load_pretrained.
     paths: Files of raw text, as in read_texts; read twice for contexts, so that
         standard input won't do there.
-    settings: Fields of Settings; lang has no default.
+    settings: Fields of DistillSettings; lang has no default.
     Rows are by falling frequency, float32. Memory: the table, and the count of each
     different word of the text. Progress goes to standard error if that is a terminal.
     Raises: InputError, for settings out of range, for broken or too little text and
         for a transformer that can't be used; ImportError naming the extra.
     """
-    chosen = Settings(**settings)
+    chosen = DistillSettings(**settings)
     if chosen.how == "contexts" and "-" in paths:
         raise InputError("contexts reads the text twice; save standard input to a file")
     with torch_threads(chosen.threads):
@@ -118,7 +117,9 @@ def distill(transformer: str, paths: Sequence[str], **settings: Any) -> Source:
     return source
 
 
-def _count_words(paths: Sequence[str], settings: Settings) -> Tuple[List[str], NDArray]:
+def _count_words(
+    paths: Sequence[str], settings: DistillSettings
+) -> Tuple[List[str], NDArray]:
     """Return the V words by falling frequency, and their shares of the tokens (V,)."""
     counts: Counter[str] = Counter()
     texts = iter_tokens(settings.lang, read_texts(paths))
@@ -136,7 +137,7 @@ def _count_words(paths: Sequence[str], settings: Settings) -> Tuple[List[str], N
 
 
 def _encode(
-    encoder: InferenceModel, paths: Sequence[str], words: List[str], settings: Settings
+    encoder: InferenceModel, paths: Sequence[str], words: List[str], settings: DistillSettings
 ) -> Tuple[NDArray, NDArray]:
     """Return the words' rows, (V, width) float32, and which of them have one, (V,)."""
     rows = numpy.zeros((len(words), encoder.width), dtype="f")

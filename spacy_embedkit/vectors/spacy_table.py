@@ -1,7 +1,6 @@
-"""The files that spaCy's own table of vectors is saved as."""
+"""To and from the files and the class of spaCy's own table of vectors."""
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, List, Optional, Tuple
 
@@ -9,66 +8,78 @@ import numpy
 import srsly
 from numpy.typing import NDArray
 from spacy.attrs import NAMES
-from spacy.strings import get_string_id
+from spacy.strings import StringStore, get_string_id
 from spacy.symbols import IDS
+from spacy.vectors import Vectors
 
 from ..checks import InputError
 from ..io import describe_os_error
+from .file_arrays import open_npy
+from .keys import KeyRows, Words
 from .ngrams import FLORET, Ngrams
-from .sources.places import Place, read_npy_header
+from .rows import Float32Rows
+from .table import Table
 
 
-@dataclass
-class SpacyFiles:
-    """What the files of a table hold.
+def read_spacy_table(path: Path) -> Tuple[Table, List[str]]:
+    """Read the vectors of a spaCy pipeline, of its vocab, or Vectors saved alone.
 
-    file: That of the rows, a .npy. place: Where they are in it.
-    keys: Key and row of each entry, (K,) uint64 and (K,) int32; None for n-grams.
-    words: The string of a key of each row, "" if none is known; none for n-grams.
-    ngrams, attr, name, notes: See Source.
-    """
-
-    file: Path
-    place: Place
-    keys: Optional[Tuple[NDArray, NDArray]] = None
-    words: List[str] = field(default_factory=list)
-    ngrams: Optional[Ngrams] = None
-    attr: Optional[str] = None
-    name: Optional[str] = None
-    notes: List[str] = field(default_factory=list)
-
-
-def read_spacy_files(path: Path) -> SpacyFiles:
-    """Read all but the rows of a table: of a pipeline, its vocab or Vectors alone.
-
+    Float32 rows stay in their file. A row whose word is not known has the word "".
+    Returns the table, not signed, and one line for each thing the user should know.
     Raises: InputError if there is none, or its files are broken.
     """
     folder = path / "vocab" if (path / "vocab").is_dir() else path
     file = folder / "vectors"
     if not file.is_file():
         raise InputError(f"{path}: has no vectors, {file} is missing; name another")
-    with file.open("rb") as opened:
-        place = read_npy_header(opened, str(file))
-    place.check_end(str(file), file.stat().st_size)
-    if not place.is_table:
+    array = open_npy(file, str(file))
+    if not array.is_table:
         raise InputError(
-            f"{path}: has no vectors, its table is {place.describe()}; name a pipeline "
+            f"{path}: has no vectors, its table is {array.describe()}; name a pipeline "
             "that has them, such as one whose name ends in md or lg"
         )
+    rows = numpy.ascontiguousarray(array.map(file), dtype="f")
     config = read_json(folder / "vectors.cfg", dict)
     meta = read_json(folder.parent / "meta.json", dict) if folder != path else {}
     vectors = meta.get("vectors")
     name = vectors.get("name") if isinstance(vectors, dict) else None
-    found = SpacyFiles(file, place, attr=_attr(config.get("attr"), folder))
-    found.name = name if isinstance(name, str) else None
+    table = Table(Float32Rows({"rows": rows}), rows.mean(axis=0))
+    table.attr = _attr(config.get("attr"), folder) or "ORTH"
+    table.name = name if isinstance(name, str) else None
+    notes: List[str] = []
     if config.get("mode", "default") == FLORET:
-        found.ngrams = _ngrams(config, folder)
+        table.ngrams = _ngrams(config, folder)
     else:
-        n_rows, _ = place.shape
-        keys, rows = found.keys = _read_keys(folder / "key2row", n_rows)
+        keys, key_rows = _read_keys(folder / "key2row", len(rows))
         strings = folder / "strings.json"
-        found.words = _row_words(keys, rows, n_rows, strings, found.notes)
-    return found
+        words = _row_words(keys, key_rows, len(rows), strings, notes)
+        table.keys = KeyRows.build(keys, key_rows, len(rows))
+        table.words = Words.build(words)
+    return table, notes
+
+
+def to_spacy_vectors(table: Table, strings: StringStore) -> Vectors:
+    """Make spaCy's Vectors of the same rows, float32, with the words in the strings."""
+    data: Any = table.rows.take(numpy.arange(len(table.rows)))
+    if table.ngrams is not None:
+        settings = table.ngrams.to_dict()
+        if settings.pop("scheme") != FLORET:
+            raise ValueError("to_stock: spaCy has no table of fastText's n-grams")
+        return Vectors(
+            strings=strings,
+            data=data,
+            name=table.name,
+            attr=table.attr,
+            mode=FLORET,
+            **settings,
+        )
+    vectors = Vectors(strings=strings, data=data, name=table.name, attr=table.attr)
+    assert table.keys is not None
+    for key, row in table.keys.items():
+        vectors.add(key, row=row)
+    for word in table.words or ():
+        strings.add(word)
+    return vectors
 
 
 def read_json(path: Path, kind: type) -> Any:
@@ -80,7 +91,9 @@ def read_json(path: Path, kind: type) -> Any:
     except (ValueError, RecursionError) as err:
         raise InputError(f"{path}: is not JSON ({err}); download it again") from err
     if not isinstance(value, kind):
-        raise InputError(f"{path}: holds no JSON {kind.__name__}; download it again")
+        raise InputError(
+            f"{path}: does not hold a JSON {kind.__name__}; download it again"
+        )
     return value
 
 
@@ -90,7 +103,8 @@ def _attr(attr: Any, folder: Path) -> Optional[str]:
         attr = NAMES[attr]
     if attr is not None and attr not in NAMES:
         raise InputError(
-            f"{folder / 'vectors.cfg'}: {attr!r} is no token attribute; set it to ORTH"
+            f"{folder / 'vectors.cfg'}: {attr!r} is not a token attribute; set it "
+            "to ORTH"
         )
     return attr
 
@@ -102,13 +116,13 @@ def _ngrams(config: Any, folder: Path) -> Ngrams:
         return Ngrams(FLORET, **settings)
     except (TypeError, ValueError) as err:
         raise InputError(
-            f"{folder / 'vectors.cfg'}: has no settings of floret ({err}); download "
-            "the pipeline again"
+            f"{folder / 'vectors.cfg'}: has no valid settings of floret ({err}); "
+            "download the pipeline again"
         ) from err
 
 
 def _read_keys(path: Path, n_rows: int) -> Tuple[NDArray, NDArray]:
-    """Read which row each key has: (K,) uint64 and (K,) int32."""
+    """Read the keys, (K,) uint64, and their rows, (K,) int32."""
     try:
         key2row = srsly.msgpack.unpackb(path.read_bytes(), strict_map_key=False)
         n_keys = len(key2row)
@@ -136,7 +150,9 @@ def _row_words(
     """Find a word for each row: the string of its first key that has one."""
     strings = read_json(path, list)
     if not all(isinstance(string, str) for string in strings):
-        raise InputError(f"{path}: holds more than texts; download the pipeline again")
+        raise InputError(
+            f"{path}: holds more than strings; download the pipeline again"
+        )
     # Names of symbols are strings that the file leaves out.
     strings = [*strings, *IDS]
     ids = numpy.fromiter(map(get_string_id, strings), "uint64", len(strings))

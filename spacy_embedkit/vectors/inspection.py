@@ -1,4 +1,4 @@
-"""Looking at a table: its size, its norms, what it covers, who is near whom."""
+"""Describe a table: its size and norms, its coverage of a text, its neighbours."""
 
 from pathlib import Path
 from typing import Dict, List, Tuple
@@ -12,11 +12,10 @@ from ..checks import InputError
 from ..text.read import read_texts
 from ..text.tokens import iter_tokens
 from .mapped import MappedVectors
-from .stock import read_stock
-from .storage import FOLDER, HEADER, open_table
-from .table import Table
+from .spacy_table import read_spacy_table
+from .table import FOLDER, HEADER, Table, open_table
 
-# Rows whose length is taken, evenly over the table.
+# Rows that are sampled, evenly over the table, for the norms.
 SAMPLE = 20_000
 
 
@@ -30,7 +29,7 @@ def open_vectors(path: str) -> MappedVectors:
             if (table / HEADER).exists():
                 return MappedVectors(table=open_table(table))
         if (vocab / "vectors").exists():
-            return MappedVectors(table=read_stock(vocab))
+            return MappedVectors(table=read_spacy_table(vocab)[0])
     raise InputError(
         f"{path}: has no vectors that spaCy loads; name the folder of a pipeline, or "
         "convert the vectors first"
@@ -38,7 +37,7 @@ def open_vectors(path: str) -> MappedVectors:
 
 
 def describe(vectors: MappedVectors) -> Dict[str, str]:
-    """Return what a table holds, each value as text."""
+    """Return the properties of a table, each value as text."""
     table = vectors.table
     rows, width = vectors.shape
     found = {
@@ -77,7 +76,7 @@ def coverage(vectors: MappedVectors, paths: List[str]) -> Dict[str, str]:
         for word in words:
             counts[word] = counts.get(word, 0) + 1
     if not counts:
-        raise InputError(f"{', '.join(paths)}: holds no words")
+        raise InputError(f"{', '.join(paths)}: has no words")
     keys = [
         get_string_id(
             getattr(nlp.vocab[word], _ATTRIBUTES.get(vectors.table.attr, "text"))
@@ -105,7 +104,7 @@ _ATTRIBUTES = {"LOWER": "lower_", "NORM": "norm_", "SHAPE": "shape_"}
 
 
 def neighbours(vectors: MappedVectors, word: str, n: int) -> List[Tuple[str, float]]:
-    """Return the n words nearest to a word, itself left out, with their cosines."""
+    """Return the n words nearest to a word, without itself, and their cosines."""
     key = vectors.strings.add(word)
     if key not in vectors:
         raise InputError(
@@ -114,7 +113,7 @@ def neighbours(vectors: MappedVectors, word: str, n: int) -> List[Tuple[str, flo
     query = numpy.atleast_2d(vectors[key])
     own = vectors.key2row.get(key, -1) if vectors.mode == "default" else -1
     if vectors.mode != "default":
-        raise InputError("a table of n-grams has no words that could be near")
+        raise InputError("a table of n-grams has no words to compare with")
     keys, rows, scores = vectors.most_similar(query, n=min(n + 1, len(vectors)))
     return [
         (vectors.strings[key], float(score))
