@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from spacy.util import load_config
+from spacy.util import dict_to_dot, load_config
 from thinc.api import Model
 
 from ...checks import InputError
-from ...experiments.nested_config import flatten
 from .weights_file import Layer, attr_name, layers_of, read_layers
 
 Layers = List[Layer]
@@ -37,7 +36,7 @@ def check_fit(
     found = first_difference(file, here)
     if found is None:
         return
-    block = flatten((config or {}).get("components", {}).get(name, {}))
+    block = dict_to_dot((config or {}).get("components", {}).get(name, {}))
     hints = _from_config_beside(path, block, name)
     hints = hints or guess_settings(file, here, block, name)
     advice = "give it the settings of the pretraining run, or pretrain with this config"
@@ -106,7 +105,7 @@ def _from_config_beside(path: Path, block: Settings, name: str) -> List[str]:
         config = load_config(beside).interpolate()
     except (ValueError, OSError):
         return []
-    theirs = flatten(config.get("components", {}).get(name, {}))
+    theirs = dict_to_dot(config.get("components", {}).get(name, {}))
     return [
         f"components.{name}.{key} = {json.dumps(theirs[key])}"
         for key in block
