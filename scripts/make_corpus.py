@@ -17,7 +17,7 @@ from spacy.tokens import Doc, DocBin
 from tqdm import tqdm
 
 from spacy_embedkit.checks import InputError
-from spacy_embedkit.io import whole_folder
+from spacy_embedkit.io import atomic_folder
 
 SPLITS = ("train", "dev", "test")
 HELD_OUT_SHARE = 0.1
@@ -227,7 +227,7 @@ def main() -> None:
     for spec in args.raw:
         units += read_units(spec)
     left_out: Counter[str] = Counter()
-    with whole_folder(args.out) as out:
+    with atomic_folder(args.out) as out:
         table = write_parts(nlp, banks, out, args.max_sentences)
         kept = without_held_out(units, banks, left_out)
         counts = write_raw(nlp, kept, out / "raw.jsonl", args.tokens) + left_out

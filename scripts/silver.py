@@ -15,7 +15,7 @@ from rawtext import read_jsonl
 from threadpoolctl import threadpool_limits
 
 from spacy_embedkit.checks import InputError
-from spacy_embedkit.io import whole_folder
+from spacy_embedkit.io import atomic_folder
 
 # What the taggers and parsers of the project learn from.
 ATTRS = ("ORTH", "SPACY", "TAG", "HEAD", "DEP")
@@ -85,7 +85,7 @@ def main() -> None:
 
     nlp = spacy.load(args.pipeline)
     # More threads add up in another order, and few labels would come out another way.
-    with threadpool_limits(1), whole_folder(args.out) as out:
+    with threadpool_limits(1), atomic_folder(args.out) as out:
         gold = read_gold(nlp, args.gold, args.docs)
         said = [write(iter(gold), out / "gold.spacy")]
         said.append(write(annotate(nlp, args.raw), out / "silver.spacy"))

@@ -118,7 +118,7 @@ def accelerate(
             f"accelerate: got {nlp!r:.80}, of type {type(nlp).__name__}; give it a "
             "pipeline, such as spacy.load returns"
         )
-    check_not_negative("accelerate", "cache_rows", cache_rows)
+    check_not_negative("accelerate", cache_rows=cache_rows)
     result, ops = Acceleration(nlp), EmbedkitOps()
     models = _models(nlp)
     for name, _ in nlp.components:

@@ -64,8 +64,7 @@ def build_raw_text_v1(
             f"{name}: min_length is {min_length}, but 0 to max_length, {max_length}, "
             "is allowed"
         )
-    check_not_negative(name, "shuffle", shuffle)
-    check_not_negative(name, "limit", limit)
+    check_not_negative(name, shuffle=shuffle, limit=limit)
     if not 0 <= max_cache_gb < float("inf"):
         raise ValueError(
             f"{name}: max_cache_gb is {max_cache_gb}, but 0 or more is needed"

@@ -142,7 +142,7 @@ def _spans(doc: Doc, pieces: List[Tuple[int, int]]) -> List[Span]:
 
 
 def _check_lengths(name: str, max_length: int, pack: Optional[int]) -> None:
-    check_positive(name, "max_length", max_length)
+    check_positive(name, max_length=max_length)
     if pack is not None and pack < max_length:
         raise ValueError(
             f"{name}: pack is {pack}, but spans of max_length = {max_length} would not "

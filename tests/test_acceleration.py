@@ -19,7 +19,7 @@ import spacy_embedkit
 from spacy_embedkit.backend import EmbedkitOps
 from spacy_embedkit.layers import multi_hash, window_encoder
 
-from .test_registry import HIDE
+from .helpers.hidden_packages import HIDE
 
 HEAD = """
 [nlp]

@@ -379,7 +379,7 @@ def test_component_is_saved_with_its_settings(folder):
 @pytest.mark.parametrize("keep", ["nothing", "token_vectors"])
 def test_listener_behind_a_release_gets_the_remedy(plain, keep):
     [doc] = run(plain, build_release_v1(keep), TEXTS[:1])
-    with pytest.raises(ValueError, match="put the component embedkit_release behind"):
+    with pytest.raises(ValueError, match="put the component embedkit_release after"):
         plain.get_pipe("tagger")(doc)
 
 

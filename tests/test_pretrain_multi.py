@@ -15,16 +15,18 @@ from thinc.api import Adam, Config, Linear, Model, fix_random_seed
 from spacy_embedkit.pretraining.masked_model import Head, masked_language_model
 from spacy_embedkit.pretraining.masking import TokenMasking
 from spacy_embedkit.pretraining.multi import build_pretrain_multi_v1
-from spacy_embedkit.pretraining.objectives import build_pretrain_characters_v1
-from spacy_embedkit.pretraining.subwords import build_pretrain_subwords_v1
+from spacy_embedkit.pretraining.objectives import (
+    build_pretrain_characters_v1,
+    build_pretrain_subwords_v1,
+)
 
+from .helpers.embeds import build_tok2vec
 from .helpers.pretraining_runs import (
     OUR_TOK2VEC,
     make_config,
     sample_texts,
     write_jsonl,
 )
-from .test_pretraining import build_tok2vec
 
 CHARACTERS = build_pretrain_characters_v1(1, 8, 2)
 SUBWORDS = build_pretrain_subwords_v1(1, 8, n_bits=32)

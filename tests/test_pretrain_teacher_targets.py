@@ -23,7 +23,7 @@ from spacy_embedkit.pretraining.teacher.reduction import (
 )
 from spacy_embedkit.pretraining.teacher.store import TargetStore
 from spacy_embedkit.pretraining.teacher.targets import Targets, hash_doc
-from spacy_embedkit.pretraining.teacher.teacher import TeacherSettings
+from spacy_embedkit.pretraining.teacher.transformer_teacher import TeacherSettings
 
 WIDTH = 6
 PLAIN = ReductionSettings()

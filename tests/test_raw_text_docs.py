@@ -10,7 +10,8 @@ from spacy.tokens import Doc
 
 from spacy_embedkit.readers import build_raw_text_v1
 from spacy_embedkit.text import split
-from spacy_embedkit.text.read import Piece, cut_place
+from spacy_embedkit.text.boundaries import cut_text
+from spacy_embedkit.text.read import Piece
 from spacy_embedkit.text.split import Counts, Lengths, make_docs
 
 NLP = spacy.blank("en")
@@ -141,7 +142,7 @@ def test_joined_text_keeps_its_line_break():
     ],
 )
 def test_text_is_cut_after_a_sentence_a_word_or_anywhere(text, first):
-    assert text[: cut_place(text, 20)] == first
+    assert text[: cut_text(text, 20)] == first
 
 
 def test_text_of_max_length_is_not_split():

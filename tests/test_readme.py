@@ -10,8 +10,8 @@ from thinc.api import use_ops
 from spacy_embedkit.experiments.plan import read_plan
 from spacy_embedkit.pretraining.run.run_settings import read_settings
 
+from .helpers.checkout import NAMES
 from .helpers.vector_tables import make_folder
-from .test_registry import NAMES
 
 
 def test_table_of_names_is_that_of_setup_cfg(root):
@@ -86,4 +86,7 @@ def test_plan_excerpt_is_valid(root, tmp_path):
 def test_commands_stand_on_one_line(root):
     text = (root / "README.md").read_text(encoding="utf8")
     commands = re.findall(r"^python3 -m venv .*$", text, re.MULTILINE)
-    assert [c.rsplit(maxsplit=1)[-1] for c in commands] == ["all", "pytest"]
+    assert [command.rpartition(" -m ")[2] for command in commands] == [
+        "spacy project run all",
+        "pytest -n auto --dist worksteal",
+    ]

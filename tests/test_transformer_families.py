@@ -21,7 +21,7 @@ def arguments(request, tmp_path):
     """Name, span getter and tokenizer settings for a model of each family."""
     from spacy_transformers.span_getters import get_doc_spans
 
-    from . import hub_models
+    from .helpers import hub_models
 
     torch.manual_seed(0)
     make = getattr(hub_models, f"make_{request.param}")

@@ -68,10 +68,10 @@ def strided(docs, window=5, stride=3):
     return [[d[i : i + window] for i in range(0, len(d), stride)] for d in docs]
 
 
-def read(kind, spans, *, is_each_once=False):
-    from spacy_embedkit.transformer.pieces import PieceReader
+def read(kind, spans, *, count_once=False):
+    from spacy_embedkit.transformer.wordpieces import WordpieceReader
 
-    return PieceReader(tokenizer(kind))(spans, is_each_once=is_each_once)
+    return WordpieceReader(tokenizer(kind))(spans, count_once=count_once)
 
 
 def assert_same_align(align, expected):
@@ -105,7 +105,7 @@ def test_docs_are_split_as_by_stock(docs):
     from spacy_transformers.data_classes import FullTransformerBatch
     from transformers.file_utils import ModelOutput
 
-    from spacy_embedkit.transformer.hidden import LayeredBatch
+    from spacy_embedkit.transformer.trf_data import HiddenLayersBatch
 
     spans = strided(docs)
     if not any(spans):
@@ -120,7 +120,7 @@ def test_docs_are_split_as_by_stock(docs):
     )
     batches = [
         kind(spans=spans, wordpieces=pieces, model_output=output, align=align)
-        for kind in (LayeredBatch, FullTransformerBatch)
+        for kind in (HiddenLayersBatch, FullTransformerBatch)
     ]
     for data, expected in zip(*(batch.doc_data for batch in batches), strict=True):
         assert_same_align(data.align, expected.align)
@@ -139,7 +139,7 @@ def test_a_token_that_counts_once_has_the_pieces_of_its_core_span(docs):
     spans = strided(docs)
     if not spans:
         return
-    pieces, align = read("wordpieces", spans, is_each_once=True)
+    pieces, align = read("wordpieces", spans, count_once=True)
     _, every = read("wordpieces", spans)
     length = pieces.input_ids.shape[1]
     sizes = [end - start for of_doc in spans for start, end in core_ranges(of_doc)]
@@ -152,7 +152,7 @@ def test_a_token_that_counts_once_has_the_pieces_of_its_core_span(docs):
 
 
 def test_context_counts_once_in_a_pipeline():
-    from .test_transformer_model import make, ours
+    from .helpers.transformer_pipelines import make, ours
 
     config = ours()
     config["components"]["transformer"]["model"]["get_spans"] = {

@@ -16,7 +16,7 @@ from spacy_embedkit.architectures import (
     build_static_vectors_v1,
 )
 
-from .helpers.embeds import ATTRS, ROWS, gradients_of
+from .helpers.embeds import ATTRS, ROWS, build_tok2vec, gradients_of
 from .helpers.gradients import assert_gradient
 from .helpers.vector_tables import (
     WORDS,
@@ -25,7 +25,6 @@ from .helpers.vector_tables import (
     make_rows,
     make_source,
 )
-from .test_pretraining import build_tok2vec
 
 TEXTS = ["the cat sat on zzz.", "", "naïve Straße 🙂", "zzz"]
 STORES = ["float32", "float16", "int8", "pq"]

@@ -19,6 +19,6 @@ def save_transformer(
     With config.json, model.safetensors and its tokenizer, it can teach:
     PretrainTransformer.v1 and `vectors distill` take such a folder.
     """
-    from ..transformer.save import save_transformer as save
+    from ..transformer.pretrained import save_transformer as save
 
     print(save(pipeline, out_dir, component))

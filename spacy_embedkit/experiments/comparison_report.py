@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Iterator, List, Sequence
 
-from ..io import write_whole
+from ..io import write_atomic
 from ..templates import render
 from .comparison import Comparison, Comparisons
 from .pictures import draw_pictures
@@ -83,10 +83,10 @@ def write_report(plan: Plan, outcome: Outcome, out: Path) -> str:
         "failed": outcome.failed,
         "not_done": outcome.left,
     }
-    write_whole(out / JSON, json.dumps(data, indent=1).encode())
+    write_atomic(out / JSON, json.dumps(data, indent=1).encode())
     markdown = render("comparison.md.jinja", **text, **more)
-    write_whole(out / MARKDOWN, markdown.encode())
-    write_whole(out / HTML, page.encode())
+    write_atomic(out / MARKDOWN, markdown.encode())
+    write_atomic(out / HTML, page.encode())
     return render("comparison.md.jinja", **text, others=[], notes="")
 
 

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from tqdm import tqdm
 
 from ..checks import InputError
-from ..io import remove, whole_folder
+from ..io import atomic_folder, remove
 from .plan import Plan
 from .processes import WorkerProcess, locked, start_worker
 from .results import DATA, SPEED, TRIALS, Outcome, Result, read_results
@@ -93,7 +93,7 @@ def _keep_best(plan: Plan, results: Mapping[str, Result], out: Path) -> None:
     ]
     if mine:
         best = max(mine, key=lambda name: results[name]["best_dev_score"])
-        with whole_folder(out / BEST) as partial:
+        with atomic_folder(out / BEST) as partial:
             shutil.copytree(out / MODELS / best, partial, dirs_exist_ok=True)
 
 

@@ -14,7 +14,7 @@ from spacy.util import dict_to_dot, load_config
 from thinc.api import Config
 
 from ..checks import InputError, one_line
-from ..io import write_whole
+from ..io import write_atomic
 from .plan import ALL, Amount, Docs, Overrides, Plan, Variant
 
 # Says which layer does not fit, where spaCy's own error does not.
@@ -188,7 +188,7 @@ def write_subsets(plan: Plan, trials: List[Trial], folder: Path) -> None:
         for name in ("tokens", "spaces", "cats", "flags", "span_groups", "user_data"):
             values = getattr(docs, name)
             setattr(part, name, [values[i] for i in order[:wanted]])
-        write_whole(path, part.to_bytes())
+        write_atomic(path, part.to_bytes())
 
 
 def content_hash(path: Path) -> str:

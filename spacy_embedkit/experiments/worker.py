@@ -16,7 +16,7 @@ from spacy.training.loop import train
 from spacy.util import load_config
 
 from ..checks import one_line
-from ..io import write_whole
+from ..io import write_atomic
 from .measure import evaluate_sets, measure_speeds, read_texts
 
 # What a trial writes while it is going on, in its folder.
@@ -111,7 +111,7 @@ def main(arguments: List[str]) -> None:
         folder = Path(arguments[0])
         job = json.loads((folder / JOB).read_text(encoding="utf8"))
         result = TASKS[job["task"]](folder, job)
-        write_whole(Path(job["result"]), json.dumps(result, indent=1).encode())
+        write_atomic(Path(job["result"]), json.dumps(result, indent=1).encode())
     except Exception as err:
         import traceback
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Iterator, NamedTuple, Sequence, Tuple, cast
 
 from ..checks import InputError, import_extra, one_line
 from ..io import describe_os_error
+from .boundaries import cut_text
 from .paths import find_files
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -22,10 +23,6 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 # A longer line of plain text is read in pieces.
 PIECE_BYTES = 1 << 20
 PARQUET_ROWS = 256
-# Where one would cut a text: after a sentence with its quotes and brackets, or a line.
-SENTENCE_END = re.compile(
-    r"[.!?…][\"'”’»)\]]*\s+|[。！？][\"'”’»)\]」』）]*\s*|\n\s*"  # noqa: RUF001
-)
 
 
 class Piece(NamedTuple):
@@ -74,19 +71,6 @@ def read_pieces(path: str, text_key: str = "text") -> Iterator[Piece]:
             yield from _read_lines(file, shown, text_key)
 
 
-def cut_place(text: str, most: int) -> int:
-    """Return where to cut a text so that the first part has `most` characters or less.
-
-    After the last sentence in the second half of what fits; without one after the last
-    whitespace that fits, without any after `most`. At least 1.
-    """
-    ends = [match.end() for match in SENTENCE_END.finditer(text, most // 2, most)]
-    if ends:
-        return ends[-1]
-    parts = text[:most].rsplit(maxsplit=1)
-    return most if text[most - 1].isspace() or len(parts) < 2 else most - len(parts[1])
-
-
 @contextmanager
 def _opened(path: str, shown: str) -> Iterator[BinaryIO]:
     """Open a file, decompressed, and name it in whatever goes wrong with it."""
@@ -126,7 +110,7 @@ def _cut_line(file: BinaryIO, line: bytes, where: str) -> Iterator[Piece]:
     before = 0
     while len(line) >= PIECE_BYTES and not line.endswith(b"\n"):
         text, n_bytes = _decode(line, where, before, is_whole=False)
-        end = cut_place(text, len(text))
+        end = cut_text(text, len(text))
         yield Piece(text[:end], before == 0)
         rest = text[end:].encode() + line[n_bytes:]
         before += len(line) - len(rest)

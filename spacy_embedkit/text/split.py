@@ -10,16 +10,14 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from .read import Piece, cut_place
+from .boundaries import choose_cut, cut_text, sentence_starts
+from .read import Piece
 
 # Characters that are tokenized at once. Some tokenizers refuse 50,000 bytes.
 MOST_CHARACTERS = 16_000
 # spaCy's tokenizer takes time by the square of a run without whitespace and more: for
 # 16,000 exclamation marks half a minute. Texts with a longer run are cut as short.
 LONGEST_RUN = 2_000
-
-ENDS = frozenset(".!?…。！？")  # noqa: RUF001
-CLOSERS = frozenset("\"'”’»)]」』）") | {"''"}  # noqa: RUF001
 
 
 @dataclass
@@ -133,7 +131,7 @@ def _parts(text: str, most: int) -> Iterator[str]:
     while start < len(text):
         end = start + most
         if end < len(text):
-            end = start + cut_place(text[start:end], most)
+            end = start + cut_text(text[start:end], most)
         part = text[start:end]
         if not part.isspace():
             yield part
@@ -159,29 +157,15 @@ def _split(doc: Doc, lengths: Lengths) -> Iterator[Doc]:
 
 
 def _cuts(doc: Doc, lengths: Lengths) -> Iterator[Tuple[int, int]]:
-    """Yield start and end of the parts of a doc."""
+    """Yield start and end of the parts of a doc, as long as they may be."""
+    starts, sizes = sentence_starts(doc), numpy.arange(len(doc) + 1)
     start = 0
-    while len(doc) - start > lengths.max_length:
+    while (rest := len(doc) - start) > lengths.max_length:
         # The rest should not be short either.
-        rest = len(doc) - start
-        most = min(lengths.max_length, rest - lengths.min_length)
-        least = max(1, min(most, lengths.min_length))
-        places = range(start + most, start + least - 1, -1)
-        end = next((i for i in places if _is_sentence_end(doc, i)), start + most)
+        longest = min(lengths.max_length, rest - lengths.min_length)
+        shortest = max(1, min(longest, lengths.min_length))
+        high = start + longest
+        end = choose_cut(sizes, high, start + shortest, high, starts)
         yield start, end
         start = end
     yield start, len(doc)
-
-
-def _is_sentence_end(doc: Doc, end: int) -> bool:
-    """Whether a sentence, or a line, seems to end with the token before `end`."""
-    if doc[end - 1].is_space:
-        return "\n" in doc[end - 1].text
-    # A quote or bracket belongs to the sentence that it closes.
-    is_inside = end < len(doc) and not doc[end - 1].whitespace_
-    if is_inside and doc[end].text in CLOSERS:
-        return False
-    i = end - 1
-    while i > 0 and doc[i].text in CLOSERS and not doc[i - 1].whitespace_:
-        i -= 1
-    return ENDS.issuperset(doc[i].text)

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Optional
 import srsly
 
 from ...checks import InputError
-from ...io import describe_os_error, write_whole
+from ...io import describe_os_error, write_atomic
 
 NAME = "checkpoint.bin"
 PREVIOUS = "checkpoint.previous.bin"
@@ -31,7 +31,7 @@ def write_or_stop(path: Path, *parts: bytes) -> None:
     Raises: InputError if the system refuses.
     """
     try:
-        write_whole(path, *parts)
+        write_atomic(path, *parts)
     except OSError as err:
         raise InputError(
             f"could not write {path} ({describe_os_error(err)}); the last checkpoint "

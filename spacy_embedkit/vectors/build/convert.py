@@ -12,7 +12,7 @@ from spacy.strings import get_string_id
 from tqdm import tqdm
 
 from ...checks import InputError
-from ...io import check_output, whole_folder
+from ...io import check_output, atomic_folder
 from .collect import Duplicates, collect
 from ..keys import KeyRows, Words
 from ..mapped import MappedVectors, Unseen
@@ -105,7 +105,7 @@ def convert(
     target = Path(target)
     check_output(target, replaces="meta.json")
     settings.check(source)
-    with whole_folder(target) as folder:
+    with atomic_folder(target) as folder:
         table_folder = folder / "vocab" / FOLDER
         table_folder.mkdir(parents=True)
         table, counts = _make_table(source, table_folder, settings, lang)

@@ -1,4 +1,4 @@
-"""A pytest plugin that runs the tests of spacy-transformers on the layers of ours.
+"""A pytest plugin that runs the tests of spacy-transformers on our layers.
 
 With `--ours`, what spacy-transformers registers and exports is ours. The outcome of
 each test, and the modules of the layers that were in it, go to the file `--outcomes`.

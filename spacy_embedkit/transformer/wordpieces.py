@@ -1,4 +1,4 @@
-"""Spans of docs as wordpieces, and which of them each token has."""
+"""Wordpieces of spans, and their alignment with tokens."""
 
 from typing import Any, Dict, List, Tuple, cast
 
@@ -14,24 +14,24 @@ from ..text.boundaries import core_ranges, token_chars
 NestedSpans = List[List[Span]]
 
 
-class PieceReader:
+class WordpieceReader:
     """Reads spans with the tokenizer of a transformer, as spacy-transformers does."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         vocab: Dict[str, int] = tokenizer.get_vocab()
-        # Numbers may be left out, so there can be more of them than names.
+        # IDs may be left out, so there can be more of them than names.
         self._names = numpy.full(max(vocab.values()) + 1, "", dtype=object)
         self._names[[*vocab.values()]] = [*vocab]
 
     def __call__(
-        self, spans: NestedSpans, *, is_each_once: bool
+        self, spans: NestedSpans, *, count_once: bool
     ) -> Tuple[WordpieceBatch, Ragged]:
         """Return the wordpieces, and the places of those of each token.
 
-        spans: Of each doc. What a transformer can't take of one is left out.
-        is_each_once: A token in several spans counts in one of them, by core_ranges;
-            otherwise in all.
+        spans: Of each doc. What is longer than the transformer takes is cut off.
+        count_once: Whether a token in several spans has the wordpieces of one of them,
+            by core_ranges; if not, those of all.
         Returns (wordpieces, align): N spans, padded to L wordpieces; align has the
             places in the (N * L,) wordpieces, int32, and how many are of each token,
             for all tokens of docs with spans.
@@ -48,7 +48,7 @@ class PieceReader:
         )
         full = encoded["input_ids"].shape[1]
         length = min(full, self.tokenizer.model_max_length)
-        tokens = Tokens(flat)
+        tokens = TokenNumbers(flat)
         if self.tokenizer.is_fast:
             owners, places = _pairs(flat, encoded["offset_mapping"], tokens)
         else:
@@ -57,14 +57,14 @@ class PieceReader:
             is_kept = places % full < length
             owners, places = owners[is_kept], places[is_kept]
             places = places // full * length + places % full
-        if is_each_once:
+        if count_once:
             core = _core_spans(spans, tokens)
             is_core = core[owners] == places // length
             owners, places = owners[is_core], places[is_core]
         lengths = numpy.bincount(owners, minlength=tokens.n_tokens)
-        return self._pieces(encoded, length), _ragged(places, lengths)
+        return self._batch(encoded, length), _ragged(places, lengths)
 
-    def _pieces(self, encoded: Any, length: int) -> WordpieceBatch:
+    def _batch(self, encoded: Any, length: int) -> WordpieceBatch:
         arrays = {
             name: numpy.ascontiguousarray(encoded[name][:, :length])
             for name in ("input_ids", "attention_mask", "token_type_ids")
@@ -80,7 +80,7 @@ class PieceReader:
         )
 
     def _guess(self, spans: List[Span], ids: NDArray) -> Tuple[NDArray, NDArray]:
-        """Compare texts, where the tokenizer does not say where a wordpiece is from."""
+        """Align by comparing texts, for a tokenizer that gives no offsets."""
         special = self.tokenizer.all_special_tokens
         align = get_alignment(spans, self._names[ids].tolist(), special)
         lengths = numpy.asarray(align.lengths)
@@ -88,10 +88,10 @@ class PieceReader:
         return owners, numpy.asarray(align.dataXd)
 
 
-class Tokens:
-    """The tokens of all docs that spans are of, numbered in their order.
+class TokenNumbers:
+    """Numbers of the tokens of all docs that have spans, in the order of these.
 
-    n_tokens: Of all docs.
+    n_tokens: Of all these docs.
     """
 
     def __init__(self, spans: List[Span]) -> None:
@@ -112,7 +112,7 @@ class Tokens:
     def starts(self) -> Tuple[NDArray, Dict[int, int]]:
         """Return where each token starts, as if the docs were one text: (T,) int64.
 
-        The second is where each doc does, by its id.
+        Also returns where each doc starts, by its id.
         """
         starts, chars, n_chars = [numpy.zeros(0, dtype="int64")], {}, 0
         for doc in self._docs:
@@ -126,9 +126,9 @@ class Tokens:
 def split_align(spans: NestedSpans, align: Ragged, length: int) -> List[Ragged]:
     """Return the part of each doc, with places in its own wordpieces.
 
-    spans, align: As in PieceReader. length: Wordpieces of a span with its padding.
+    spans, align: As in WordpieceReader. length: Wordpieces of a span with its padding.
     """
-    tokens = Tokens([span for of_doc in spans for span in of_doc])
+    tokens = TokenNumbers([span for of_doc in spans for span in of_doc])
     places = numpy.asarray(align.dataXd).reshape(-1)
     lengths = numpy.asarray(align.lengths)
     ends = numpy.concatenate([[0], numpy.cumsum(lengths)])
@@ -145,12 +145,12 @@ def split_align(spans: NestedSpans, align: Ragged, length: int) -> List[Ragged]:
 
 
 def _pairs(
-    spans: List[Span], offsets: NDArray, tokens: Tokens
+    spans: List[Span], offsets: NDArray, tokens: TokenNumbers
 ) -> Tuple[NDArray, NDArray]:
     """Return pairs of a token and the place of a wordpiece of it, sorted: (P,) int64.
 
     offsets: (N, L, 2), the characters of each wordpiece in the text of its span. Space
-        behind a token belongs to it; a wordpiece can be of several tokens.
+        after a token belongs to it; a wordpiece can be of several tokens.
     """
     starts, chars = tokens.starts()
     bases = [chars[id(span.doc)] + span.start_char for span in spans]
@@ -170,7 +170,7 @@ def _pairs(
     return owners[order], places[pair][order]
 
 
-def _core_spans(spans: NestedSpans, tokens: Tokens) -> NDArray:
+def _core_spans(spans: NestedSpans, tokens: TokenNumbers) -> NDArray:
     """Return the number of the span that each token counts in, (T,) int64."""
     core = numpy.full(tokens.n_tokens, -1)
     n_spans = 0

@@ -3,22 +3,19 @@
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Callable, Iterator, List, Literal, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Literal, Optional, Sequence
 
 import numpy
 from numpy.typing import NDArray
 from spacy.tokens import Doc
 
 from ...checks import InputError, import_extra, one_line
-from ...transformer.batches import sorted_batches
-from ...transformer.encoder import (
-    Encoder,
-    check_layers,
-    find_folder,
-    load_encoder,
-    mean_states,
+from ...transformer.inference import (
+    InferenceModel,
+    load_inference_model,
     torch_threads,
 )
+from ...transformer.pretrained import check_layers, find_folder
 from .windows import Window, cut_windows
 
 # Files of a transformer that decide what it gives for a text.
@@ -29,15 +26,15 @@ TEXTS_AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """Which transformer it is, and how it is run.
+    """Which transformer teaches, and how it is run.
 
     transformer: Folder, or name on the Hugging Face hub.
     layers: Hidden layers whose mean is taken, as in check_layers; None: all but the
         embedding layer.
-    window: Wordpieces of a text that are encoded together, with the marks around them.
-    batch_pieces: Wordpieces that are encoded at once, at most, unless one text alone
-        has more.
-    precision: Of the products of matrices.
+    window: Wordpieces of a text that are encoded together, special ones included.
+    batch_pieces: Wordpieces of a batch with its padding, unless one text alone has
+        more.
+    precision: Of matrix products.
     device: As torch names it. threads: For the CPU.
     """
 
@@ -51,7 +48,7 @@ class TeacherSettings:
 
 
 class Teacher:
-    """Rows of tokens by a transformer, which is loaded when it is first asked.
+    """Rows of tokens from a transformer, which is loaded when it is first called.
 
     Raises: InputError, if there is no such transformer or it has fewer layers;
         ImportError naming the extra.
@@ -70,7 +67,7 @@ class Teacher:
         self.width = int(config.hidden_size)
 
     def _read_config(self) -> Any:
-        # Not used here, but better missed now than after the corpus was read.
+        # Not used here, but an error now is better than one after the corpus was read.
         import_extra("torch", "transformers")
         library = import_extra("transformers", "transformers")
         try:
@@ -85,7 +82,7 @@ class Teacher:
 
     @cached_property
     def identity(self) -> str:
-        """A hash of all that decides about the rows, but for rounding."""
+        """A hash of all that decides about the rows, except for rounding."""
         chosen = self.settings
         parts = [f"1 {sorted(self.layers)} {chosen.window} {chosen.precision}".encode()]
         names = {path for name in MODEL_FILES for path in self.folder.glob(name)}
@@ -95,32 +92,21 @@ class Teacher:
         return sha256(b"\n".join(parts)).hexdigest()
 
     @cached_property
-    def encoder(self) -> Encoder:
+    def model(self) -> InferenceModel:
         """The transformer itself."""
         chosen = self.settings
-        encoder = load_encoder(str(self.folder), self.layers, chosen.device)
-        backend = encoder.tokenizer.backend_tokenizer
+        model = load_inference_model(str(self.folder), self.layers, chosen.device)
+        backend = model.tokenizer.backend_tokenizer
         backend.no_truncation()
         backend.no_padding()
-        return encoder
-
-    @cached_property
-    def marks(self) -> Tuple[List[int], List[int]]:
-        """Wordpieces that the transformer wants before and after a text."""
-        probe = self.encoder.tokenizer.backend_tokenizer.encode("a")
-        is_mark = [bool(mark) for mark in probe.special_tokens_mask]
-        ids = list(probe.ids)
-        if all(is_mark):
-            return ids, []
-        first, last = is_mark.index(False), is_mark[::-1].index(False)
-        return ids[:first], ids[len(ids) - last :]
+        return model
 
     def __call__(
         self, docs: Sequence[Doc], advance: Callable[[int], Any] = lambda n: None
     ) -> List[NDArray]:
         """Return a row for each token of each doc, the mean of its wordpieces.
 
-        advance: Is told how many tokens are done, batch by batch.
+        advance: Called with the number of tokens done, batch by batch.
         Whitespace between tokens is as in the text. A wordpiece that covers several
         tokens counts for each; the one that stands for unknown characters for none.
         Docs that are longer than the window are cut between tokens, at the ends of
@@ -132,23 +118,26 @@ class Teacher:
         """
         starts = numpy.cumsum([0, *map(len, docs)])
         rows = numpy.full((starts[-1], self.width), numpy.nan, dtype="f")
-        with torch_threads(self.settings.threads):
-            windows = self._cut(docs, starts)
-            for batch in self._batches(windows):
-                tokens, means = self._encode(batch)
+        chosen = self.settings
+        with torch_threads(chosen.threads):
+            for tokens, means in self.model.token_rows(
+                self._cut(docs, starts),
+                chosen.batch_pieces,
+                chosen.precision == "bfloat16",
+            ):
                 if not numpy.isfinite(means).all():
                     raise InputError(
-                        f"{self.settings.transformer}: gives infinite rows or none; "
-                        "its weights are damaged, or precision has to be float32"
+                        f"{chosen.transformer}: gives infinite rows or none; its "
+                        "weights are damaged, or precision has to be float32"
                     )
                 rows[tokens] = means
                 advance(len(tokens))
         return [rows[starts[i] : starts[i + 1]] for i in range(len(docs))]
 
     def _cut(self, docs: Sequence[Doc], starts: NDArray) -> List[Window]:
-        tokenizer = self.encoder.tokenizer
-        n_marks = sum(map(len, self.marks))
-        size = max(1, min(self.settings.window, self.encoder.max_length) - n_marks)
+        tokenizer = self.model.tokenizer
+        n_special = sum(map(len, self.model.special_pieces))
+        size = max(1, min(self.settings.window, self.model.max_length) - n_special)
         windows: List[Window] = []
         for first in range(0, len(docs), TEXTS_AT_ONCE):
             some = docs[first : first + TEXTS_AT_ONCE]
@@ -161,53 +150,6 @@ class Teacher:
                     docs[i], pieces, int(starts[i]), size, tokenizer.unk_token_id
                 )
         return windows
-
-    def _batches(self, windows: List[Window]) -> Iterator[List[Window]]:
-        """Yield windows of like lengths, the longest first."""
-        n_marks = sum(map(len, self.marks))
-        lengths = numpy.asarray([len(window.ids) + n_marks for window in windows])
-        for places in sorted_batches(lengths, self.settings.batch_pieces):
-            yield [windows[place] for place in places]
-
-    def _encode(self, windows: List[Window]) -> Tuple[NDArray, NDArray]:
-        """Return M places of tokens, and the means of their wordpieces, (M, width)."""
-        torch = import_extra("torch", "transformers")
-        before, after = self.marks
-        lengths = numpy.asarray([len(window.ids) for window in windows])
-        shape = (len(windows), int(lengths.max()) + len(before) + len(after))
-        pad = self.encoder.tokenizer.pad_token_id
-        ids = numpy.full(shape, 0 if pad is None else pad, dtype="int64")
-        for row, window in zip(ids, windows, strict=True):
-            full = [*before, *window.ids, *after]
-            row[: len(full)] = full
-        n_pieces = lengths[:, None] + len(before) + len(after)
-        mask = numpy.arange(shape[1]) < n_pieces
-        states = mean_states(
-            self.encoder,
-            torch.from_numpy(ids),
-            torch.from_numpy(mask.astype("int64")),
-            self.settings.precision == "bfloat16",
-        )
-        text = numpy.repeat(
-            numpy.arange(len(windows)), [len(window.tokens) for window in windows]
-        )
-        piece = numpy.concatenate([window.pieces for window in windows])
-        token = numpy.concatenate([window.tokens for window in windows])
-        flat = torch.from_numpy(text * shape[1] + piece + len(before))
-        chosen = states.flatten(0, 1)[flat.to(states.device)].cpu().numpy()
-        return _means(token, chosen)
-
-
-def _means(token: NDArray, rows: NDArray) -> Tuple[NDArray, NDArray]:
-    """Return the different tokens, and the mean of the rows of each."""
-    if not len(token):
-        return token, rows
-    order = numpy.argsort(token, kind="stable")
-    token, rows = token[order], rows[order]
-    starts = numpy.flatnonzero(numpy.diff(token, prepend=-1))
-    counts = numpy.diff(starts, append=len(token))
-    sums = numpy.add.reduceat(rows, starts, axis=0)
-    return token[starts], sums / counts[:, None].astype("f")
 
 
 def _digest(file: Any) -> str:

@@ -1,4 +1,4 @@
-"""Files of pretrained weights: what layers they hold, read without trust."""
+"""The layers of a model, and those of a file of weights, read without trusting it."""
 
 import gc
 from dataclasses import dataclass
@@ -7,30 +7,31 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy
 import srsly
-from spacy.attrs import intify_attr
+from spacy.attrs import NAMES, intify_attr
 from thinc.api import Model
 
 from ...checks import InputError, one_line
 from ...io import describe_os_error
 
 Shape = Tuple[int, ...]
-# What a layer may be set to without being another layer.
+# Attributes that may differ: weights fit all the same.
 FREE_ATTRS = ("dropout_rate", "is_enabled", "pad", "column")
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerInfo:
     """One node of a model: what has to be the same for weights to fit.
 
-    name: Kind of the node, such as hashembed; made of those within for a combinator.
-    where: Path in the model, such as "embed > hashembed PREFIX"; "" if not known.
-    dims: Those that are known. shapes: Of the parameters, None if not allocated.
-    attrs: Those that are plain values and make a difference.
-    n_shims: Wrapped models of another library.
+    name: Of the node, such as hashembed; a combinator's is made of those of its layers.
+    path: Where it is in the model, such as "embed > hashembed PREFIX"; "" in a file.
+    dims: The dimensions that are known.
+    shapes: Of the parameters by name; None for those that are not allocated.
+    attrs: The attributes that are plain values and have to be the same.
+    n_shims: Number of wrapped models of other libraries.
     """
 
     name: str
-    where: str
+    path: str
     dims: Mapping[str, int]
     shapes: Mapping[str, Optional[Shape]]
     attrs: Mapping[str, Any]
@@ -42,12 +43,12 @@ class Layer:
         return bool(self.shapes) or self.n_shims > 0
 
 
-def read_layers(path: Path) -> List[Layer]:
+def read_layers(path: Path) -> List[LayerInfo]:
     """Return the layers of a file of weights, in the order of Model.walk.
 
-    Nothing of the file is run or unpickled.
-    Raises InputError if there is no file, if it is cut short or is something else, or
-    if a weight is no finite number.
+    No code of the file is run.
+    Raises: InputError if the file is missing, cut short or of another kind, or if a
+        weight is not finite.
     """
     try:
         data = path.read_bytes()
@@ -57,7 +58,7 @@ def read_layers(path: Path) -> List[Layer]:
         message = _unpack(data)
         columns = (message[key] for key in ("nodes", "attrs", "params", "shims"))
         return [
-            _layer_of(node, attrs, params, shims)
+            _unpack_layer(node, attrs, params, shims)
             for node, attrs, params, shims in zip(*columns, strict=True)
         ]
     except (
@@ -70,13 +71,13 @@ def read_layers(path: Path) -> List[Layer]:
         ValueError,
     ) as err:
         raise InputError(
-            f"{path}: is no file of weights, or was cut short ({one_line(err)[:80]}); "
-            "name a model*.bin that pretraining wrote"
+            f"{path}: is not a file of weights, or was cut short "
+            f"({one_line(err)[:80]}); name a model*.bin that pretraining wrote"
         ) from err
 
 
 def _unpack(data: bytes) -> Any:
-    # srsly leaves the collector off where it stumbles.
+    # srsly leaves the garbage collector off after an error.
     was_on = gc.isenabled()
     try:
         return srsly.msgpack_loads(data)
@@ -85,39 +86,38 @@ def _unpack(data: bytes) -> Any:
             gc.enable()
 
 
-def _layer_of(
+def _unpack_layer(
     node: Dict[str, Any],
     attrs: Dict[str, bytes],
     params: Dict[str, Any],
     shims: List[Any],
-) -> Layer:
+) -> LayerInfo:
     shapes: Dict[str, Optional[Shape]] = {}
     for name, value in params.items():
         if value is None:
             shapes[name] = None
             continue
         if not isinstance(value, numpy.ndarray) or value.dtype.kind != "f":
-            raise ValueError(f"{node['name']}: {name} is no array of floats")
+            raise ValueError(f"{node['name']}: {name} is not an array of floats")
         if not numpy.isfinite(value).all():
-            raise ValueError(f"{node['name']}: {name} has numbers that are not finite")
+            raise ValueError(f"{node['name']}: {name} has values that are not finite")
         shapes[name] = value.shape
     dims = {name: int(n) for name, n in node["dims"].items() if n is not None}
     plain = {name: _unpack(value) for name, value in attrs.items()}
-    return Layer(str(node["name"]), "", dims, shapes, _fixed(plain), len(shims))
+    return LayerInfo(str(node["name"]), "", dims, shapes, _fixed(plain), len(shims))
 
 
-def layers_of(model: Model) -> List[Layer]:
+def model_layers(model: Model) -> List[LayerInfo]:
     """Return the layers of a model, initialized or not, in the order of Model.walk."""
-    places = _places(model)
+    paths = _paths(model)
     layers = []
     for node in model.walk():
         known = {name: node.maybe_get_dim(name) for name in node.dim_names}
         dims = {name: n for name, n in known.items() if n is not None}
         params = {name: node.maybe_get_param(name) for name in node.param_names}
         shapes = {k: None if p is None else tuple(p.shape) for k, p in params.items()}
-        where = places[id(node)]
-        attrs = _fixed(node.attrs)
-        layers.append(Layer(node.name, where, dims, shapes, attrs, len(node.shims)))
+        path, attrs = paths[id(node)], _fixed(node.attrs)
+        layers.append(LayerInfo(node.name, path, dims, shapes, attrs, len(node.shims)))
     return layers
 
 
@@ -134,8 +134,8 @@ def _fixed(attrs: Mapping[str, Any]) -> Dict[str, Any]:
     return found
 
 
-def _places(model: Model) -> Dict[int, str]:
-    """Map each node to its path: roles, numbered layers, and its own name."""
+def _paths(model: Model) -> Dict[int, str]:
+    """Return the path of each node: roles, numbered layers, and its own name."""
     columns: Sequence[Any] = next(
         (n.attrs["columns"] for n in model.walk() if "columns" in n.attrs), []
     )
@@ -165,7 +165,5 @@ def _walk(
 
 def attr_name(attr: Any) -> str:
     """Return the name of a token attribute that is given by name or number."""
-    from spacy.attrs import NAMES
-
     value = intify_attr(attr)
     return str(attr) if value is None else str(NAMES[value])
