@@ -8,7 +8,7 @@ import pytest
 from .helpers.page_snippets import ENTRIES, FOLDER, snippets
 
 needs_page = pytest.mark.skipif(
-    not FOLDER.is_dir(), reason="../shared/seeds is not here"
+    not FOLDER, reason="EMBEDKIT_SEEDS names no folder that has the page"
 )
 
 

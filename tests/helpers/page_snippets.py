@@ -1,14 +1,15 @@
 """The snippets of spaCy's page on embeddings, and which test has each one corrected.
 
-The page, in an older and a newer version, is read where it lies, at ../shared/seeds
-beside the checkout. Here are its headings and a word of each snippet alone.
+The page, in an older and a newer version, is read from the folder that EMBEDKIT_SEEDS
+names. Here are only its headings and one word of each snippet.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[3] / "shared" / "seeds"
+FOLDER = os.environ.get("EMBEDKIT_SEEDS")
 FENCE = re.compile(r"[>\s]*(?:```|~~~)")
 HEADING = re.compile(r"#+ .*\{(?:id=\"|#)([\w-]+)\"?\}$")
 
@@ -48,7 +49,7 @@ class Entry:
 def snippets():
     """All snippets of all versions of the page, in order."""
     found = []
-    for path in sorted(FOLDER.glob("embeddings-transformers-*.txt")):
+    for path in sorted(Path(FOLDER).glob("embeddings-transformers-*.txt")):
         page = path.stem.rpartition("-")[2]
         lines = path.read_text(encoding="utf8").splitlines()
         heading, start = "", None
