@@ -1,4 +1,4 @@
-"""The page on embeddings, executed: transformers, what they read and who learns."""
+"""The page on embeddings, executed: transformers, their spans and listeners."""
 
 import json
 import subprocess
@@ -72,7 +72,7 @@ def transformer(name, spans=PIECES, setter=VECTORS):
 
 
 def listener(name, pooling="reduce_mean", factor="grad_factor = 1.0"):
-    """Blocks of what a component hears of it."""
+    """Blocks of a component's listener to it."""
     return LISTENER.format(name=name, pooling=pooling, factor=factor)
 
 
@@ -199,7 +199,7 @@ def build_page_sent_spans(max_length: int):
 """
 
 
-def test_train_command_takes_a_span_getter_of_ones_own(bert, tmp_path, offline_env):
+def test_train_command_takes_a_custom_span_getter(bert, tmp_path, offline_env):
     spans = SENTENCES.replace("spacy-embedkit.sent_spans.v1", "page_sent_spans")
     (tmp_path / "code.py").write_text(CODE)
     import_file("code", tmp_path / "code.py")
@@ -267,7 +267,7 @@ def test_grad_factor_says_when_the_transformer_learns(tagger, ner, expected, ber
             text += listener(name, factor=factor)
     nlp, examples = make(text)
     rng = numpy.random.default_rng(0)
-    # Gradients reach the transformer once the weights behind it are not zero.
+    # Gradients reach the transformer once the weights after it are not zero.
     for name in ("tagger", "ner"):
         for node in nlp.get_pipe(name).model.walk():
             if node.has_param("W"):

@@ -103,7 +103,7 @@ def write_examples(path):
 
 
 def predictions(nlp):
-    """Return what the pipeline says of the texts."""
+    """Return the tags and entities of the texts."""
     return [
         ([token.tag_ for token in doc], [(ent.text, ent.label_) for ent in doc.ents])
         for doc in nlp.pipe(TEXTS)
@@ -111,7 +111,7 @@ def predictions(nlp):
 
 
 def assert_saved(nlp, folder):
-    """Assert that a pipeline that was saved predicts the same; return it."""
+    """Assert that the saved pipeline predicts the same; return it."""
     nlp.to_disk(folder)
     loaded = spacy.load(folder)
     assert predictions(loaded) == predictions(nlp)
