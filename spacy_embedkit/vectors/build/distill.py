@@ -12,9 +12,9 @@ from ...checks import InputError, check_choice, check_range
 from ...text.read import read_texts
 from ...text.tokens import iter_tokens
 from ...transformer.inference import InferenceModel, load_inference_model, torch_threads
-from .pca import principal_axes
 from ..sources.source import Batch, Source
 from .mean_rows import mean_rows
+from .pca import principal_axes
 
 BATCH_ROWS = 4096
 # Of Arora et al. 2017: words with a larger share of the tokens are made shorter.
@@ -137,7 +137,10 @@ def _count_words(
 
 
 def _encode(
-    encoder: InferenceModel, paths: Sequence[str], words: List[str], settings: DistillSettings
+    encoder: InferenceModel,
+    paths: Sequence[str],
+    words: List[str],
+    settings: DistillSettings,
 ) -> Tuple[NDArray, NDArray]:
     """Return the words' rows, (V, width) float32, and which of them have one, (V,)."""
     rows = numpy.zeros((len(words), encoder.width), dtype="f")
