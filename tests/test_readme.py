@@ -75,8 +75,7 @@ def test_pretraining_excerpts_are_valid():
 
 
 def test_plan_excerpt_is_valid(tmp_path):
-    (excerpt,) = re.findall(r"```toml
-(.*?)```", README, re.DOTALL)
+    (excerpt,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     path = tmp_path / "plan.toml"
     path.write_text(excerpt, encoding="utf8")
     plan = read_plan(path)
