@@ -8,7 +8,7 @@ from spacy.language import Language
 from .acceleration import accelerate
 from .backend import use_fast_ops
 from .checks import check_not_negative
-from .layers.types import CACHE_ROWS
+from .layers.per_type import CACHE_ROWS
 from .pretraining.weights.tok2vec_hooks import Freezer, find_layer, watch_tok2vec
 
 BeforeCreation = Callable[[Type[Language]], Type[Language]]
@@ -77,7 +77,7 @@ def build_freeze_tok2vec_v1(
         unfreezing; this is its simplest form.
     """
     name = "freeze_tok2vec.v1"
-    check_not_negative(name, "steps", steps)
+    check_not_negative(name, steps=steps)
     freezer = Freezer(lambda nlp: find_layer(nlp, name, component, layer), steps)
 
     def before_update(nlp: Language, info: Dict[str, Any]) -> None:

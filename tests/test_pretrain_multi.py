@@ -20,7 +20,7 @@ from spacy_embedkit.pretraining.objectives import (
     build_pretrain_subwords_v1,
 )
 
-from .helpers.pretraining_models import build_tok2vec
+from .helpers.embeds import build_tok2vec
 from .helpers.pretraining_runs import (
     OUR_TOK2VEC,
     make_config,

@@ -17,8 +17,8 @@ from spacy_embedkit.pretraining.subwords import (
     subwords_loss,
 )
 
+from .helpers.embeds import build_tok2vec
 from .helpers.gradients import assert_gradient
-from .helpers.pretraining_models import build_tok2vec
 
 BITS = SubwordBits(64, 2, 3, 2, 3)
 

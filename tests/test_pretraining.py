@@ -23,7 +23,7 @@ from spacy_embedkit.pretraining.objectives import (
     build_pretrain_vectors_v1,
 )
 
-from .helpers.pretraining_models import build_tok2vec
+from .helpers.embeds import build_tok2vec
 from .helpers.vector_tables import make_folder
 
 

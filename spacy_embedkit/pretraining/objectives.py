@@ -64,9 +64,12 @@ def build_pretrain_characters_v1(
         Devlin et al. 2019, arXiv:1810.04805.
     """
     name = "PretrainCharacters.v1"
-    check_positive(name, "maxout_pieces", maxout_pieces)
-    check_positive(name, "hidden_size", hidden_size)
-    check_positive(name, "n_characters", n_characters)
+    check_positive(
+        name,
+        maxout_pieces=maxout_pieces,
+        hidden_size=hidden_size,
+        n_characters=n_characters,
+    )
 
     def build_output(vocab: Vocab) -> Model[Floats2d, Floats2d]:
         return MultiSoftmax((256,) * n_characters, nI=hidden_size)
@@ -99,8 +102,7 @@ def build_pretrain_vectors_v1(
     Source: https://spacy.io/api/architectures#pretrain_vectors
     """
     name = "PretrainVectors.v1"
-    check_positive(name, "maxout_pieces", maxout_pieces)
-    check_positive(name, "hidden_size", hidden_size)
+    check_positive(name, maxout_pieces=maxout_pieces, hidden_size=hidden_size)
 
     def build_output(vocab: Vocab) -> Model[Floats2d, Floats2d]:
         return Linear(nO=check_vectors(vocab), nI=hidden_size, init_W=zero_init)
@@ -145,14 +147,14 @@ def build_pretrain_subwords_v1(
         2006 (two hashes are enough), doi:10.1007/11841036_42.
     """
     name = "PretrainSubwords.v1"
-    check_positive(name, "maxout_pieces", maxout_pieces)
-    check_positive(name, "hidden_size", hidden_size)
-    check_positive(name, "n_bits", n_bits)
+    check_positive(
+        name, maxout_pieces=maxout_pieces, hidden_size=hidden_size, n_bits=n_bits
+    )
     if n_hashes:
         check_ngrams(name, min_n, max_n, n_hashes)
-        check_not_negative(name, "word_hashes", word_hashes)
+        check_not_negative(name, word_hashes=word_hashes)
     else:
-        check_positive(name, "word_hashes, without n-grams,", word_hashes)
+        check_positive(name, **{"word_hashes, without n-grams,": word_hashes})
     bits = SubwordBits(n_bits, min_n, max_n, n_hashes, word_hashes)
 
     def build_output(vocab: Vocab) -> Model[Floats2d, Floats2d]:

@@ -141,7 +141,7 @@ def build_span_masking_v1(
     name = "span_masking.v1"
     check_rates(name, mask_rate, mask_share, random_share)
     check_share(name, "stop", stop, above_zero=True)
-    check_positive(name, "max_length", max_length)
+    check_positive(name, max_length=max_length)
     return SpanMasking(
         mask_rate, mask_share, random_share, stop, max_length, entities=entities
     )

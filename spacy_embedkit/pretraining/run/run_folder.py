@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 import srsly
 
 from ...checks import InputError
-from ...io import write_whole
+from ...io import write_atomic
 
 BEST, LAST = "model-best.bin", "model-last.bin"
 LOG, CONFIG, PICTURE, PAGE = "log.jsonl", "config.cfg", "loss.svg", "report.html"
@@ -67,7 +67,7 @@ class RunFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file that is complete or as it was before."""
-        write_whole(self.path / name, data)
+        write_atomic(self.path / name, data)
 
     def write_best(self, weights: Optional[bytes]) -> None:
         """Write model-best.bin; None removes it."""
@@ -89,7 +89,7 @@ class RunFolder:
         if self._last_is_good and last.exists():
             last.replace(self.path / PREVIOUS)
         self._last_is_good = False
-        write_whole(last, _header(body), body)
+        write_atomic(last, _header(body), body)
         self._last_is_good = True
 
     def load_checkpoint(self) -> Optional[Dict[str, Any]]:
