@@ -14,8 +14,8 @@ from thinc.api import fix_random_seed, require_cpu
 
 from spacy_embedkit import use_fast_ops
 from spacy_embedkit.layers import static_vectors
-from spacy_embedkit.layers.types import CACHE_ROWS, MEMORY
-from spacy_embedkit.row_cache import RowCache
+from spacy_embedkit.layers.per_type import CACHE_ROWS
+from spacy_embedkit.row_cache import CACHE, RowCache
 from spacy_embedkit.vectors.build.convert import ConvertSettings, convert
 from spacy_embedkit.vectors.inspection import open_vectors
 from spacy_embedkit.vectors.sources import open_source
@@ -40,7 +40,7 @@ def run(setting: Setting) -> list[Row]:
     for state, cache_rows in (("warm", CACHE_ROWS), ("cold", 0)):
         ours = StaticVectors(WIDTH).initialize(X=sentences[:1])
         ours.replace_callbacks(static_vectors.predict_forward, init=ours.init)
-        ours.attrs[MEMORY] = RowCache(cache_rows)
+        ours.attrs[CACHE] = RowCache(cache_rows)
         sides[state] = ours
     require_cpu()
     rows = []

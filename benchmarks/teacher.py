@@ -10,7 +10,10 @@ from spacy.pipeline import Pipe
 from spacy.tokens import Doc
 
 from spacy_embedkit.checks import import_extra
-from spacy_embedkit.pretraining.teacher.teacher import Teacher, TeacherSettings
+from spacy_embedkit.pretraining.teacher.transformer_teacher import (
+    Teacher,
+    TeacherSettings,
+)
 
 from .texts import DATA, join_docs
 from .timing import Row, Setting, compare

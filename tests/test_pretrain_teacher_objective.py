@@ -20,8 +20,8 @@ from spacy_embedkit.pretraining.transformer_objective import (
 pytest.importorskip("torch", reason="needs the extra transformers")
 pytest.importorskip("transformers", reason="needs the extra transformers")
 
+from .helpers.embeds import build_tok2vec
 from .helpers.tiny_bert import make_bert
-from .test_pretraining import build_tok2vec
 
 TEXTS = [
     "the cat sat on the mat.",
@@ -186,7 +186,7 @@ def test_cache_serves_another_run_without_the_transformer(docs, folder, tmp_path
     found = again.attrs["loss"](again.ops, docs, again.predict(docs))
     assert found[0] == wanted[0]
     targets = again.attrs["heads"][0].loss.keywords["targets"]
-    assert "encoder" not in vars(targets.teacher)
+    assert "model" not in vars(targets.teacher)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,12 @@
 
 import contextlib
 import hashlib
-import importlib
 import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import srsly
@@ -18,36 +16,11 @@ from weasel.util.config import load_project_config
 
 from spacy_embedkit.experiments.plan import read_grid
 
-ROOT = Path(__file__).parent.parent
-SCRIPTS = ROOT / "scripts"
-
-
-def load_script(name: str) -> Any:
-    """Import a script as a module; scripts import each other by bare name."""
-    if str(SCRIPTS) not in sys.path:
-        sys.path.insert(0, str(SCRIPTS))
-    return importlib.import_module(name)
-
+from .helpers.checkout import ROOT
+from .helpers.project_scripts import assert_one_line_error, load_script, run_script
 
 common = load_script("common")
 train_runs = load_script("train_runs")
-
-
-def run_script(name: str, *arguments: object, **options: Any) -> Any:
-    """Run a script in a process of its own."""
-    command = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, **options)
-
-
-def assert_one_line_error(result: Any, *words: str) -> None:
-    """Check that a process ended with one line on stderr that has the words."""
-    assert result.returncode == 1
-    errors = [line for line in result.stderr.splitlines() if "it/s" not in line]
-    lines = [line for line in errors if line.startswith("error: ")]
-    assert len(lines) == 1
-    assert "Traceback" not in result.stderr
-    for word in words:
-        assert word in lines[0]
 
 
 def test_wrong_hash_stops_in_one_line(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import srsly
 from spacy.tokens import DocBin
 from spacy.training import Corpus, Example, JsonlCorpus
 
-from .test_project import ROOT, load_script, run_script
+from .helpers.checkout import ROOT
+from .helpers.project_scripts import load_script, run_script
 
 SAMPLE = ROOT / "assets" / "sample.conllu"
 WORD = "1\tOi\toi\tINTJ\t_\t_\t_\t_\t_\t_"

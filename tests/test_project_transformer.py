@@ -16,7 +16,8 @@ from spacy.tokens import DocBin
 from spacy.util import load_config
 from weasel.util.config import load_project_config
 
-from .test_project import ROOT, assert_one_line_error, run_script
+from .helpers.checkout import ROOT
+from .helpers.project_scripts import assert_one_line_error, run_script
 
 COMMANDS = {x["name"]: x for x in load_project_config(ROOT)["commands"]}
 

@@ -69,7 +69,7 @@ def test_half_characters_are_replaced(write):
         (b'{"text": "a"}\n{"txt": "b"}', r"line 2: .* has no string under \"text\""),
         (b'{"text": 1}', r"line 1: .* has no string under \"text\""),
         (b'{"text": "a"}\nplain', "line 2: not JSON"),
-        (gzip.compress(b"text\n" * 50)[:-9], "raw: broken gzip data"),
+        (gzip.compress(b"text\n" * 50, mtime=0)[:-9], "raw: broken gzip data"),
         (b"\x1f\x8b123", "raw: .*"),
     ],
 )

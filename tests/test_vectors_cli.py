@@ -11,9 +11,7 @@ import numpy
 import pytest
 import spacy
 from numpy.testing import assert_array_equal
-from typer.testing import CliRunner
 
-from spacy_embedkit.cli import vectors_cli
 from spacy_embedkit.cli.convert_vectors import convert as convert_command
 from spacy_embedkit.cli.learn_vectors import distill as distill_command
 from spacy_embedkit.cli.learn_vectors import learn as learn_command
@@ -28,14 +26,9 @@ from .helpers.vector_tables import (
     make_rows,
     make_source,
 )
+from .helpers.vectors_command import run
 
 SAMPLE = Path(__file__).parents[1] / "assets" / "sample.txt"
-
-
-def run(*args, status=0, **kwargs):
-    result = CliRunner().invoke(vectors_cli, [str(arg) for arg in args], **kwargs)
-    assert result.exit_code == status, result.output
-    return result.output
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from spacy.cli import app
 
 from ..checks import InputError
 from ..io import describe_os_error
-from .compare import pretrain_report
+from .compare import compare
 from .convert_vectors import convert
 from .learn_vectors import distill, learn
 from .pretrain import pretrain
@@ -63,6 +63,6 @@ embedkit_cli.command(
     "pretrain",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(one_line_errors(pretrain))
-embedkit_cli.command("pretrain-report")(one_line_errors(pretrain_report))
+embedkit_cli.command("compare")(one_line_errors(compare))
 embedkit_cli.command("save-transformer")(one_line_errors(save_transformer))
 app.add_typer(embedkit_cli)

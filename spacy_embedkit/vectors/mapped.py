@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from spacy.strings import StringStore, get_string_id
 from spacy.vectors import BaseVectors
 from spacy.vocab import Vocab
-from thinc.api import NumpyOps, Ops, get_array_module
+from thinc.api import Ops, get_array_module
 from thinc.backends import get_array_ops
 from thinc.types import Floats2d
 
 from .. import ops
+from ..ops import has_kernels
 from ..row_cache import RowCache
 from . import nearest
 from .contract import AnyRows, TableVectors, to_ids
@@ -169,7 +170,7 @@ class MappedVectors(TableVectors):
         if isinstance(rows, DeviceRows):
             found: Any = compute(numpy.arange(len(distinct)))
         else:
-            found = self._cache.find(distinct, [self.identity], compute)
+            found = self._cache.get(distinct, [self.identity], compute)
         return ops.gather_rows(get_array_ops(found), found, inverse)
 
     def most_similar(
@@ -189,7 +190,7 @@ class MappedVectors(TableVectors):
 
     def to_ops(self, ops: Ops) -> None:
         """Move the rows to the device of the ops. On the CPU they stay in the files."""
-        on_cpu = isinstance(ops, NumpyOps)
+        on_cpu = has_kernels(ops)
         subwords = self.table.subwords
         self._rows = self.table.rows if on_cpu else DeviceRows(self.table.rows, ops)
         if subwords is not None:

@@ -12,7 +12,7 @@ from spacy.strings import get_string_id
 from tqdm import tqdm
 
 from ...checks import InputError
-from ...io import check_output, whole_folder
+from ...io import atomic_folder, check_output
 from ..keys import KeyRows, Words
 from ..mapped import MappedVectors, Unseen
 from ..nearest import nearest_rows
@@ -105,7 +105,7 @@ def convert(
     target = Path(target)
     check_output(target, replaces="meta.json")
     settings.check(source)
-    with whole_folder(target) as folder:
+    with atomic_folder(target) as folder:
         table_folder = folder / "vocab" / FOLDER
         table_folder.mkdir(parents=True)
         table, counts = _make_table(source, table_folder, settings, lang)

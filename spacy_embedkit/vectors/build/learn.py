@@ -77,12 +77,12 @@ class LearnSettings:
 
     def __post_init__(self) -> None:
         """Fill in the number of buckets, and check every setting."""
-        check_choice("algorithm", self.algorithm, tuple(BUCKETS))
-        check_choice("model", self.model, ("cbow", "skipgram"))
+        check_choice("learn", tuple(BUCKETS), algorithm=self.algorithm)
+        check_choice("learn", ("cbow", "skipgram"), model=self.model)
         if self.buckets is None:
             object.__setattr__(self, "buckets", BUCKETS[self.algorithm])
         for name, (low, high) in RANGES.items():
-            check_range(name, getattr(self, name), low, high)
+            check_range("learn", low, high, **{name: getattr(self, name)})
         if self.minn > self.maxn > 0:
             raise InputError(
                 f"minn is {self.minn} and maxn {self.maxn}; give a smaller minn"
