@@ -34,7 +34,7 @@ def run(setting: Setting) -> list[Row]:
     fix_random_seed(0)
     stock = StaticVectors(WIDTH).initialize(X=sentences[:1])
     if not use_fast_ops():
-        raise typer.BadParameter("the fast backend stands aside on this machine")
+        raise typer.BadParameter("the fast backend is not used on this machine")
     on_our_ops = StaticVectors(WIDTH).initialize(X=sentences[:1])
     sides = {}
     for state, cache_rows in (("warm", CACHE_ROWS), ("cold", 0)):

@@ -26,7 +26,7 @@ def data_folder(name: str) -> Path:
 
 
 def load_docs(path: Path) -> list[Doc]:
-    """Read one doc a sentence, tokenized and annotated as the file says, if it does."""
+    """Read one doc per sentence, with the tokens and annotation of the file, if any."""
     if not path.is_file():
         raise typer.BadParameter(
             f"{path} is not a file; give --texts a .conllu or .jsonl file"

@@ -64,7 +64,7 @@ def package_folder(name: str) -> Path | None:
 
 
 def stored(plain: Path, store: str) -> MappedVectors:
-    """Convert a folder to another store, beside it."""
+    """Convert a folder to another store, in the same parent folder."""
     target = plain.with_name(f"{plain.name}-{store}")
     source = open_source(str(plain))
     convert(source, target, "en", ConvertSettings(dtype=store))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The commands: what they write, what they say, and their one line of trouble."""
+"""The commands: what they write and print, and their errors of one line."""
 
 import dataclasses
 import inspect
@@ -139,7 +139,7 @@ def test_convert_takes_ngrams_for_unseen_words(text, tmp_path):
     assert nlp.config["nlp"]["vectors"]["unseen"] == "subwords"
 
 
-TROUBLES = {
+ERRORS = {
     "nothing there": ["missing.txt", "OUT"],
     "empty": ["empty.txt", "OUT"],
     "ragged": ["ragged.txt", "OUT"],
@@ -150,13 +150,13 @@ TROUBLES = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(TROUBLES))
-def test_troubles_are_one_line_and_write_nothing(name, text, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", sorted(ERRORS))
+def test_errors_are_one_line_and_write_nothing(name, text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.txt").touch()
     (tmp_path / "ragged.txt").write_text("a 1 2 3\nb 1 2\n")
     before = sorted(tmp_path.iterdir())
-    output = run("convert", *TROUBLES[name], status=1)
+    output = run("convert", *ERRORS[name], status=1)
     assert len(output.strip().splitlines()) == 1, output
     assert sorted(tmp_path.iterdir()) == before
 

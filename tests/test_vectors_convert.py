@@ -85,7 +85,7 @@ def test_forms_share_the_row_unless_they_have_one(tmp_path):
 
 
 @pytest.mark.parametrize("places", [[4], [4, 8], [5, 6]])
-def test_a_word_that_comes_up_again(tmp_path, places):
+def test_a_repeated_word(tmp_path, places):
     words = list(WORDS)
     for place in places:
         words[place] = "cat"
@@ -104,7 +104,7 @@ def test_a_word_that_comes_up_again(tmp_path, places):
     assert_allclose(mean.table.mean, mean.data.mean(axis=0), atol=1e-6)
 
 
-def test_a_word_that_comes_up_again_at_once(tmp_path):
+def test_a_word_repeated_in_one_batch(tmp_path):
     # Rows 5 to 8 come in one batch.
     words = [*WORDS[:4], "zed", "zed", "zed", "yes", "no"]
     source = make_source(words=words)

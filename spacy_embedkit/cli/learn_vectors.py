@@ -103,7 +103,9 @@ def distill(
     ] = "isolated",
     max_words: Annotated[int, typer.Option(help="Frequent words to keep.")] = 50_000,
     min_count: Annotated[int, typer.Option(help="Rarer words are left out.")] = 2,
-    n_contexts: Annotated[int, typer.Option(help="Contexts of a word, at most.")] = 50,
+    n_contexts: Annotated[
+        int, typer.Option(help="Largest number of contexts per word.")
+    ] = 50,
     layers: Annotated[
         Optional[str],
         typer.Option(

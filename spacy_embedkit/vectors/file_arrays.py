@@ -24,7 +24,7 @@ _BROKEN_HEADER = (
 
 
 def cut_off(label: str, byte: int, found: str) -> InputError:
-    """Return the error for a file that ends before its header says it does."""
+    """Return the error for a file that ends earlier than its header states."""
     return InputError(
         f"{label}: byte {byte}: {found}; the file is cut off; download it again"
     )

@@ -1,4 +1,4 @@
-"""Distils static vectors for the words of a corpus from a transformer."""
+"""Distil static vectors for the words of a corpus from a transformer."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -37,21 +37,21 @@ class DistillSettings:
     how: "isolated": each word is encoded alone. "contexts": mean over its places in
         the text (Bommasani et al. 2020, aclanthology.org/2020.acl-main.431); a word
         that has none, because its texts were cut off, is encoded alone.
-    special: Whether the marks that the transformer puts around a text, [CLS] and [SEP],
-        count in the mean of a word encoded alone. Wordpieces count always.
+    special: Whether special tokens, such as [CLS] and [SEP], count in the mean of a
+        word encoded alone, besides its wordpieces.
     max_words: The most frequent words that get a vector, 1 or more.
-    min_count: Words that are rarer get none, 1 or more.
-    n_contexts: Places of a word that count, at most; 1 or more.
+    min_count: Rarer words get no vector, 1 or more.
+    n_contexts: Largest number of places of a word that count, 1 or more.
     layers: Hidden layers that are averaged (Vulic et al. 2020, arXiv:2010.05731): 0 the
         embeddings, 1 the first, -1 the last; None: all of them.
-    width: Numbers in a row, at most: the rows are centred and turned to their
+    width: Largest number of columns: the rows are centred and rotated to their
         principal components. None: as many as there are.
     remove_top: Components left out, the largest ones first: they say how frequent a
         word is, not what it means (Mu and Viswanath 2018, arXiv:1702.01417, who take
         1 in 100); 0 or more.
     weighting: Length of a row by the word's frequency, for means of many words. "sif":
         times a / (a + p), p the share of the tokens, a = 0.001 (Arora et al. 2017,
-        openreview.net/forum?id=SyK00v5xx). "zipf": times log(1 + rank), at most 1
+        openreview.net/forum?id=SyK00v5xx). "zipf": times log(1 + rank), scaled to 1
         (Tulkens and van Dongen 2024, github.com/MinishLab/model2vec). "none": as is.
     batch_size: Texts encoded at once. threads: For the CPU. device: As torch names it.
     Raises: InputError naming the setting that is out of its range.
@@ -167,7 +167,7 @@ def principal_components(
     """Return the rows' coordinates along their principal components, largest first.
 
     rows: (V, D) float32; their mean is taken off.
-    width: Components kept, at most; None: all. remove_top: Left out before these.
+    width: Largest number of components kept; None: all. remove_top: Left out before these.
     Returns: (V, min(width, D - remove_top)) float32. Signs are chosen so that the
         largest entry of a component is positive. With all, distances stay the same.
     """

@@ -94,7 +94,7 @@ def learn(paths: Sequence[str], target: Path, **settings: Any) -> Path:
 
     paths: Files of raw text, as in read_texts.
     target: Empty folder, which gets vectors.floret, vectors.bin (fastText's format) or
-        vectors.w2v.bin (word2vec's); for a time also the tokens of the whole text.
+        vectors.w2v.bin (word2vec's); temporarily also the tokens of all text.
     settings: Fields of LearnSettings; lang has no default.
     Progress goes to standard error if that is a terminal.
     Raises: InputError, for settings out of range and for broken or too little text;
@@ -210,7 +210,7 @@ def _check_size(path: Path, words: Sequence[str], settings: LearnSettings) -> No
 
 
 def _learn_word2vec(tokens: Path, target: Path, settings: LearnSettings) -> Path:
-    """Learn by gensim, in lines of at most 10,000 tokens; longer ones are cut."""
+    """Learn by gensim, in lines of up to 10,000 tokens; longer ones are split."""
     word2vec = import_extra("gensim.models.word2vec", "vectors")
     with tqdm(
         desc="learning", total=settings.epochs, unit=" epochs", disable=None

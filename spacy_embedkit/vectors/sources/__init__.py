@@ -135,7 +135,7 @@ def _open_table(
     skip_bad: bool,
 ) -> Source:
     if kind == "text":
-        from .text import open_text
+        from .text_files import open_text
 
         return open_text(input, skip_bad)
     if kind == "word2vec":

@@ -222,7 +222,7 @@ def _is_tar(file: Path) -> bool:
     try:
         return tarfile.is_tarfile(file)
     except _BROKEN:
-        # Broken data that may be compressed: reading it on says where.
+        # Broken data that may be compressed: reading it finds the place.
         return False
 
 

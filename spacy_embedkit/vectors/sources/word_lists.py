@@ -19,8 +19,8 @@ def find_words(label: str, words: Optional[str], n_rows: int) -> List[str]:
     Raises: InputError if there is none, or not one word for each row.
     """
     if words is None:
-        beside = [Path(label).with_suffix(suffix) for suffix in SUFFIXES]
-        found = [path for path in beside if path.is_file() and str(path) != label]
+        same_stem = [Path(label).with_suffix(suffix) for suffix in SUFFIXES]
+        found = [path for path in same_stem if path.is_file() and str(path) != label]
         if len(found) != 1:
             raise InputError(
                 f"{label}: has no words for its {n_rows} rows, and {len(found)} lists "

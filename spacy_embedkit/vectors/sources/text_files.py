@@ -25,7 +25,7 @@ def open_text(input: Input, skip_bad: bool = False) -> Source:
     """
     layout = find_layout(input.label, input.head)
     notes: List[str] = []
-    reader = _Reader(input, layout, skip_bad and layout.ngrams is None, notes)
+    reader = _LineReader(input, layout, skip_bad and layout.ngrams is None, notes)
     return Source(
         path=input.label,
         format=layout.format,
@@ -37,7 +37,7 @@ def open_text(input: Input, skip_bad: bool = False) -> Source:
     )
 
 
-class _Reader:
+class _LineReader:
     """Reads the lines of one file, and counts them."""
 
     def __init__(
