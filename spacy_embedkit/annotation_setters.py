@@ -1,10 +1,10 @@
-"""Registered annotation setters: what a transformer leaves on the docs.
+"""Registered annotation setters, which put outputs of a transformer on the docs.
 
 An annotation setter is a function of (docs, batch) that the `transformer` component
 calls after it has set `doc._.trf_data`, and before components that listen to it run.
-Named in the config, it survives saving and loading of the pipeline. Those of this
-module declare the extensions they set. Arrays they set are saved with the doc, those of
-the GPU as arrays of the CPU.
+Named in the config, it is saved and loaded with the pipeline. Those of this module
+declare the extensions they set. Arrays they set are saved with the doc, those of the
+GPU as arrays of the CPU.
 """
 
 from functools import partial
@@ -36,8 +36,8 @@ def build_token_vectors_v1() -> AnnotationSetter:
     Sets the extension `doc._.token_vectors`, (N, width) float32: the mean of the
     wordpieces of each token in the last hidden layer, zeros for a token without any.
     `.vector`, `.has_vector`, `.vector_norm` and `.similarity` of tokens are hooked to
-    its rows; docs and spans have spaCy's own. The extension is saved with the doc;
-    hooks are not, nor do docs have them that come out of `nlp.pipe(n_process=2)`: call
+    its rows; docs and spans keep spaCy's own. The extension is saved with the doc, but
+    hooks are not, and docs from `nlp.pipe(n_process=2)` have none: call
     add_vector_hooks on those.
 
     Source: https://spacy.io/usage/processing-pipelines#custom-components-user-hooks
@@ -63,16 +63,16 @@ def build_doc_vectors_v1() -> AnnotationSetter:
 
 
 def build_custom_attr_v1(name: str, what: What = "token_vectors") -> AnnotationSetter:
-    """Set doc._.name to what the transformer gave for the doc, and declare it.
+    """Declare the extension doc._.name, and set it to an output of the transformer.
 
     name (str): Of the extension.
-    what (str): token_vectors, (N, width) float32, as in token_vectors.v1, but nothing
-        is hooked; span_means, (spans, width) float32, the mean of the wordpieces of
-        each span that the transformer read, special ones too; pooler_output, (spans,
-        width), and last_hidden_state, (spans, wordpieces, width), as the model gave
-        them; trf_data, all of it. A doc without tokens has arrays of no rows.
-    Raises: ValueError if the name is not one for an attribute, or is used by spaCy or
-        an extension that can't be set; when called, if the model gives no such output.
+    what (str): "token_vectors": (N, width) float32, as in token_vectors.v1, but without
+        hooks; "span_means": (spans, width) float32, the mean of the wordpieces of each
+        span that the transformer read, special ones too; "pooler_output": (spans,
+        width), and "last_hidden_state": (spans, wordpieces, width), as the model gave
+        them; "trf_data": all of it. A doc without tokens has arrays without rows.
+    Raises: ValueError if the name is not a valid attribute, or is used by spaCy or by
+        an extension that can't be set; when called, if the model has no such output.
     """
     if not name.isidentifier() or name in ("trf_data", TOKEN_VECTORS):
         raise ValueError(
@@ -88,16 +88,16 @@ def build_release_v1(
 ) -> AnnotationSetter:
     """Drop or shrink doc._.trf_data, so that docs that are kept take less memory.
 
-    For a transformer that no component listens to: those that do read doc._.trf_data
-    after this, and get an error. With them, leave this out and put the component
-    `embedkit_release`, which has the same settings, behind them. In a chain it comes
-    last. doc._.trf_data then raises an error that says so when it is read.
+    For a transformer without listeners: these read doc._.trf_data later, and would get
+    an error. With listeners, leave this out and put the component `embedkit_release`,
+    which has the same settings, after them. In a chain it comes last. Reading what was
+    dropped raises an error that says so.
 
-    keep (str): nothing; token_vectors: in doc._.token_vectors, as in token_vectors.v1;
-        last_hidden_state: doc._.trf_data stays, but of what the model gave only that.
-    dtype (str): Of what is kept, float32 or float16; float16 has 3 digits.
-    device (str): Where what is kept goes, cpu or gpu.
-    Raises: ValueError if the device is gpu, and there is none.
+    keep (str): "nothing"; "token_vectors": doc._.token_vectors, as in token_vectors.v1;
+        "last_hidden_state": doc._.trf_data, but of the outputs only that.
+    dtype (str): Of kept arrays, "float32" or "float16", which has 3 digits.
+    device (str): Where the arrays are kept, "cpu" or "gpu".
+    Raises: ValueError if the device is gpu and there is none.
     """
     check_device("release.v1", device)
     return partial(release_docs, keep=keep, dtype=dtype, device=device)
@@ -118,7 +118,7 @@ def _set_all(setters: List[AnnotationSetter], docs: List[Doc], batch: Any) -> No
 
 
 def _set_custom_attr(name: str, what: What, docs: List[Doc], batch: Any) -> None:
-    # Again, because this may be another process than that which built it.
+    # Again, because this may be another process than the one that built it.
     _declare(name)
     for doc, data in zip(docs, batch.doc_data, strict=True):
         if what == "trf_data":
@@ -130,7 +130,7 @@ def _set_custom_attr(name: str, what: What, docs: List[Doc], batch: Any) -> None
 
 
 def _output(data: Any, what: str) -> Any:
-    """Return an output of the model for one doc, without the batch it is a part of."""
+    """Return a copy of an output for one doc, which would keep the batch as a view."""
     output = data.model_output
     if not output:
         return numpy.zeros((0, 0), dtype="f")

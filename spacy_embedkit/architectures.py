@@ -25,10 +25,11 @@ from .checks import (
 from .layers import multi_hash, window_encoder
 from .layers.hash_tables import hash_tables
 from .layers.ngram_table import ngram_table
+from .layers.per_type import CACHE_ROWS, per_type
 from .layers.static_vectors import static_vectors
-from .layers.types import CACHE_ROWS, MEMORY, Types, per_type
+from .layers.types import Types
 from .layers.word_table import word_table
-from .row_cache import CachedValue, RowCache
+from .row_cache import CACHE, CachedValue, RowCache
 
 
 def build_multi_hash_embed_v1(
@@ -58,15 +59,15 @@ def build_multi_hash_embed_v1(
     Source: https://spacy.io/api/architectures#MultiHashEmbed
     """
     name = "MultiHashEmbed.v1"
-    check_positive(name, "width", width)
+    check_positive(name, width=width)
     check_tables(name, "attrs", attrs, "rows", rows)
-    check_positive(name, "the number of attrs", len(attrs))
-    check_not_negative(name, "cache_rows", cache_rows)
+    check_positive(name, **{"the number of attrs": len(attrs)})
+    check_not_negative(name, cache_rows=cache_rows)
     model = MultiHashEmbed(width, attrs, rows, include_static_vectors)
     model.replace_callbacks(
         multi_hash.forward, init=partial(multi_hash.init, model.init)
     )
-    model.attrs[MEMORY] = RowCache(cache_rows)
+    model.attrs[CACHE] = RowCache(cache_rows)
     return model
 
 
@@ -112,10 +113,9 @@ def build_subword_hash_embed_v1(
     Source: Bojanowski et al. 2017, arXiv:1607.04606; the hash is in ops.ngram_rows.
     """
     name = "SubwordHashEmbed.v1"
-    check_positive(name, "width", width)
-    check_positive(name, "rows", rows)
+    check_positive(name, width=width, rows=rows)
     check_ngrams(name, min_n, max_n, n_hashes)
-    check_not_negative(name, "cache_rows", cache_rows)
+    check_not_negative(name, cache_rows=cache_rows)
     if attrs is None and attr_rows is None:
         attrs, attr_rows = (
             ["NORM", "PREFIX", "SUFFIX", "SHAPE"],
@@ -171,10 +171,10 @@ def build_static_vectors_v1(
     Source: https://spacy.io/usage/embeddings-transformers#custom-embedding-layer
     """
     name = "StaticVectors.v1"
-    check_positive(name, "width", width)
+    check_positive(name, width=width)
     if vector_width is not None:
-        check_positive(name, "vector_width", vector_width)
-    check_not_negative(name, "cache_rows", cache_rows)
+        check_positive(name, vector_width=vector_width)
+    check_not_negative(name, cache_rows=cache_rows)
     return per_type(
         static_vectors(width, vector_width, learn_unseen=learn_unseen),
         [],
@@ -221,12 +221,11 @@ def build_static_hash_embed_v1(
     Source: https://spacy.io/usage/embeddings-transformers#custom-embedding-layer
     """
     name = "StaticHashEmbed.v1"
-    check_positive(name, "output_width", output_width)
-    check_positive(name, "embed_rows", embed_rows)
+    check_positive(name, output_width=output_width, embed_rows=embed_rows)
     if vector_width is not None:
-        check_positive(name, "vector_width", vector_width)
+        check_positive(name, vector_width=vector_width)
     check_key2row(name, key2row, unseen_row, embed_rows)
-    check_not_negative(name, "cache_rows", cache_rows)
+    check_not_negative(name, cache_rows=cache_rows)
     text = text_attr(name, attr)
     learned: Model[Types, Floats2d]
     if key2row is None:
@@ -266,11 +265,14 @@ def build_maxout_window_encoder_v1(
     Source: https://spacy.io/api/architectures#MaxoutWindowEncoder
     """
     name = "MaxoutWindowEncoder.v1"
-    check_positive(name, "width", width)
-    check_positive(name, "window_size", window_size)
-    check_positive(name, "maxout_pieces", maxout_pieces)
-    check_positive(name, "depth", depth)
+    check_positive(
+        name,
+        width=width,
+        window_size=window_size,
+        maxout_pieces=maxout_pieces,
+        depth=depth,
+    )
     model = MaxoutWindowEncoder(width, window_size, maxout_pieces, depth)
     model.replace_callbacks(window_encoder.forward, init=model.init)
-    model.attrs[window_encoder.WEIGHTS] = CachedValue()
+    model.attrs[CACHE] = CachedValue()
     return model

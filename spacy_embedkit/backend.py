@@ -11,7 +11,7 @@ from typing import Any, Callable, Optional, Tuple, cast
 
 import numpy
 from numpy.typing import NDArray
-from thinc.api import NumpyOps, get_current_ops, set_current_ops
+from thinc.api import NumpyOps, Ops, get_current_ops, set_current_ops
 from thinc.types import DeviceTypes, Floats2d, FloatsXd, Shape
 
 from . import _blas
@@ -154,12 +154,17 @@ def use_fast_ops() -> bool:
     the CPU (such as Apple's Accelerate), as they are.
     """
     current = get_current_ops()
-    if type(current) not in (NumpyOps, EmbedkitOps):
-        return False
-    if type(current) is NumpyOps:
+    if is_stock_cpu(current):
         set_current_ops(EmbedkitOps())
+    elif type(current) is not EmbedkitOps:
+        return False
     limit_forked_processes()
     return True
+
+
+def is_stock_cpu(ops: Ops) -> bool:
+    """Return whether these are thinc's own ops for the CPU, not those of a subclass."""
+    return type(ops) is NumpyOps
 
 
 _is_registered = False

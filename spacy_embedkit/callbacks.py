@@ -8,9 +8,8 @@ from spacy.language import Language
 from .acceleration import accelerate
 from .backend import use_fast_ops
 from .checks import check_not_negative
-from .layers.types import CACHE_ROWS
-from .pretraining.weights.freezing import Freezer, find_layer
-from .pretraining.weights.initialize import watch_tok2vec
+from .layers.per_type import CACHE_ROWS
+from .pretraining.weights.tok2vec_hooks import Freezer, find_layer, watch_tok2vec
 
 BeforeCreation = Callable[[Type[Language]], Type[Language]]
 AfterPipelineCreation = Callable[[Language], Language]
@@ -78,8 +77,8 @@ def build_freeze_tok2vec_v1(
         unfreezing; this is its simplest form.
     """
     name = "freeze_tok2vec.v1"
-    check_not_negative(name, "steps", steps)
-    freezer = Freezer(partial(find_layer, name, component, layer), steps)
+    check_not_negative(name, steps=steps)
+    freezer = Freezer(lambda nlp: find_layer(nlp, name, component, layer), steps)
 
     def before_update(nlp: Language, info: Dict[str, Any]) -> None:
         freezer(nlp, info)

@@ -25,7 +25,7 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, *parts: bytes) -> None:
+def write_atomic(path: Path, *parts: bytes) -> None:
     """Write a file that is all there, on the disk, or as it was before.
 
     Raises: OSError if the system refuses.
@@ -61,7 +61,7 @@ def check_output(folder: Path, *, replaces: str) -> None:
 
 
 @contextmanager
-def whole_folder(target: Union[str, Path]) -> Iterator[Path]:
+def atomic_folder(target: Union[str, Path]) -> Iterator[Path]:
     """Yield an empty folder beside target; it becomes target if the body succeeds.
 
     A folder that a killed run left behind is removed first.

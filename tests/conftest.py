@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.vectors import Vectors
+from thinc.api import Config
 
 from .helpers.checkout import ROOT
 
@@ -64,3 +65,14 @@ def docs(nlp: Language) -> list[Doc]:
 def offline_env() -> dict[str, str]:
     """Environment of a process that must not ask the hub."""
     return {**os.environ, "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
+    """Config and folder of a finished pretraining run; copy the folder to change it."""
+    from .helpers.pretraining_runs import make_config, run, sample_texts, write_jsonl
+
+    folder = tmp_path_factory.mktemp("pretrained")
+    config = make_config(write_jsonl(folder / "raw.jsonl", sample_texts()))
+    run(config, folder / "out")
+    return config, folder / "out"

@@ -19,6 +19,7 @@ from thinc.api import Adam, NumpyOps, Ops
 import spacy_embedkit
 from spacy_embedkit.backend import EmbedkitOps
 from spacy_embedkit.layers import multi_hash, window_encoder
+from spacy_embedkit.row_cache import CACHE
 
 from .helpers.hidden_packages import HIDE
 
@@ -251,7 +252,7 @@ def test_predictions_stay_and_undo_restores(name):
     nodes = [node for _, pipe in nlp.pipeline for node in pipe.model.walk()]
     assert {type(node.ops) for node in nodes} == {NumpyOps}
     if name != "ours":
-        assert not any({"memory", "weights"} & set(node.attrs) for node in nodes)
+        assert not any(CACHE in node.attrs for node in nodes)
     assert_array_equal(annotate(nlp)[1], expected[1])
     assert nlp.to_bytes() == data
 
@@ -286,7 +287,7 @@ def test_training_afterwards_is_that_of_stock():
     assert results[0] == results[1]
 
 
-def test_evaluation_between_updates_sees_the_weights_of_the_moment():
+def test_evaluation_between_updates_sees_the_current_weights():
     nlp = build(MODELS["parts_vectors"])
     train(nlp, n_updates=3)
     spacy_embedkit.accelerate(nlp)
@@ -365,7 +366,7 @@ def test_replace_listeners(stock, fast):
     for nlp in (stock, fast):
         nlp.replace_listeners("tok2vec", "tagger", ["model.tok2vec"])
     assert_same(annotate(fast), annotate(stock))
-    # The copy forgets by itself.
+    # The copy has a cache of its own.
     for nlp in (stock, fast):
         for node in nlp.get_pipe("tagger").model.walk():
             for name in node.param_names:
@@ -455,6 +456,13 @@ include_static_vectors = true
     assert numpy.isfinite(sum(losses.values()))
 
 
+def test_nodes_inside_our_layers_stay_as_they_are():
+    nlp = build(parts(embed="spacy-embedkit.MultiHashEmbed.v1", vectors="true"))
+    result = spacy_embedkit.accelerate(nlp, fast_ops=False)
+    assert result.changed["tok2vec"] == ["MaxoutWindowEncoder"]
+    assert "tok2vec" not in result.left_alone
+
+
 def test_legacy_static_vectors_are_left_alone():
     nlp = build(parts(embed="spacy.MultiHashEmbed.v1", vectors="true"))
     train(nlp, n_updates=3)
@@ -488,7 +496,7 @@ def test_components_without_a_model():
 
 
 @pytest.mark.parametrize("value", ["en_core_web_sm", None, Path("nlp")])
-def test_what_is_no_pipeline_is_refused(value):
+def test_anything_but_a_pipeline_is_refused(value):
     with pytest.raises(TypeError, match="give it a pipeline"):
         spacy_embedkit.accelerate(value)
 

@@ -13,8 +13,11 @@ from spacy.tokens import Doc
 
 from spacy_embedkit.checks import InputError
 from spacy_embedkit.pretraining.teacher import windows
-from spacy_embedkit.pretraining.teacher.teacher import Teacher, TeacherSettings
-from spacy_embedkit.transformer.encoder import load_encoder, mean_states
+from spacy_embedkit.pretraining.teacher.transformer_teacher import (
+    Teacher,
+    TeacherSettings,
+)
+from spacy_embedkit.transformer.inference import load_inference_model
 
 torch = pytest.importorskip("torch", reason="needs the extra transformers")
 transformers = pytest.importorskip("transformers", reason="needs the extra")
@@ -184,7 +187,7 @@ def test_normalising_tokenizer_that_changes_lengths_is_aligned(folder):
     )
     teacher = build(folder)
     normalizers = pytest.importorskip("tokenizers").normalizers
-    backend = teacher.encoder.tokenizer.backend_tokenizer
+    backend = teacher.model.tokenizer.backend_tokenizer
     backend.normalizer = normalizers.Sequence(
         [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
     )
@@ -195,13 +198,13 @@ def test_normalising_tokenizer_that_changes_lengths_is_aligned(folder):
 
 
 def test_upper_layers_are_dropped_and_change_nothing(folder):
-    encoder = load_encoder(folder, [0, 2], "cpu")
+    encoder = load_inference_model(folder, [0, 2], "cpu")
     assert len(encoder.model.encoder.layer) == 2
     ids = torch.tensor([[2, 5, 6, 3]])
     whole = transformers.AutoModel.from_pretrained(folder).eval()
     with torch.no_grad():
         states = whole(ids, output_hidden_states=True).hidden_states
-    found = mean_states(encoder, ids, torch.ones_like(ids))
+    found = encoder.mean_hidden_states(ids, torch.ones_like(ids))
     assert torch.equal(found, (states[0] + states[2]) / 2)
 
 
@@ -221,11 +224,11 @@ def test_other_architectures_give_their_own_states(tmp_path, kind):
     model = transformers.AutoModel.from_config(config).eval()
     model.save_pretrained(folder)
     for layer in range(4):
-        encoder = load_encoder(folder, [layer], "cpu")
+        encoder = load_inference_model(folder, [layer], "cpu")
         ids = torch.tensor([[20, 25, 26, 23]])
         with torch.no_grad():
             states = model(ids, output_hidden_states=True).hidden_states
-        found = mean_states(encoder, ids, torch.ones_like(ids))
+        found = encoder.mean_hidden_states(ids, torch.ones_like(ids))
         assert_allclose(found, states[layer], atol=1e-6)
 
 

@@ -186,7 +186,7 @@ def test_cache_serves_another_run_without_the_transformer(docs, folder, tmp_path
     found = again.attrs["loss"](again.ops, docs, again.predict(docs))
     assert found[0] == wanted[0]
     targets = again.attrs["heads"][0].loss.keywords["targets"]
-    assert "encoder" not in vars(targets.teacher)
+    assert "model" not in vars(targets.teacher)
 
 
 @pytest.mark.parametrize(

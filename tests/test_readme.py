@@ -7,7 +7,7 @@ from spacy.training import Example
 from spacy.util import registry
 from thinc.api import use_ops
 
-from spacy_embedkit.experiments.plan import read_grid
+from spacy_embedkit.experiments.plan import read_plan
 from spacy_embedkit.pretraining.run.run_settings import read_settings
 
 from .helpers.checkout import NAMES, ROOT
@@ -74,12 +74,12 @@ def test_pretraining_excerpts_are_valid():
     assert read_settings(config).patience == 10
 
 
-def test_grid_excerpt_is_valid(tmp_path):
+def test_plan_excerpt_is_valid(tmp_path):
     (excerpt,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
-    path = tmp_path / "grid.toml"
+    path = tmp_path / "plan.toml"
     path.write_text(excerpt, encoding="utf8")
-    grid = read_grid(path)
-    assert [weights.name for weights in grid.weights] == ["none", "teacher"]
+    plan = read_plan(path)
+    assert [variant.name for variant in plan.variants] == ["none", "teacher"]
 
 
 def test_commands_stand_on_one_line():

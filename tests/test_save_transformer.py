@@ -12,8 +12,11 @@ from spacy_embedkit.cli import embedkit_cli
 torch = pytest.importorskip("torch", reason="needs the extra transformers")
 pytest.importorskip("spacy_transformers", reason="needs the extra transformers")
 
-from spacy_embedkit.pretraining.teacher.teacher import Teacher, TeacherSettings  # noqa: E402
-from spacy_embedkit.transformer.save import save_transformer  # noqa: E402
+from spacy_embedkit.pretraining.teacher.transformer_teacher import (  # noqa: E402
+    Teacher,
+    TeacherSettings,
+)
+from spacy_embedkit.transformer.pretrained import save_transformer  # noqa: E402
 
 from .helpers.tiny_bert import make_bert  # noqa: E402
 from .helpers.tiny_pipelines import make_pipeline, tagged  # noqa: E402

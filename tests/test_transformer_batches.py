@@ -4,7 +4,7 @@ import numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_embedkit.transformer.batches import LEAST_FILLED, LEAST_SHARE, sorted_batches
+from spacy_embedkit.transformer.inference import MIN_FILLED, MIN_SHARE, sorted_batches
 
 lengths_of_texts = st.lists(st.integers(1, 40), max_size=60).map(numpy.asarray)
 
@@ -20,10 +20,10 @@ def test_batches_are_full_and_padded_little(lengths, most) -> None:
         longest = int(lengths[batch[0]])
         assert longest * len(batch) <= most or len(batch) == 1
         for n_before, place in enumerate(batch):
-            is_small = longest * n_before < LEAST_SHARE * most
-            assert lengths[place] >= LEAST_FILLED * longest or is_small
+            is_small = longest * n_before < MIN_SHARE * most
+            assert lengths[place] >= MIN_FILLED * longest or is_small
         for behind in batches[number + 1 : number + 2]:
-            is_small = longest * len(batch) < LEAST_SHARE * most
-            is_shorter = lengths[behind[0]] < LEAST_FILLED * longest
+            is_small = longest * len(batch) < MIN_SHARE * most
+            is_shorter = lengths[behind[0]] < MIN_FILLED * longest
             # Another text would not have gone in.
             assert longest * (len(batch) + 1) > most or (is_shorter and not is_small)

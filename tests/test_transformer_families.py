@@ -67,7 +67,7 @@ def test_same_outputs_as_stock(arguments, docs):
 
 
 def assert_same(one, other, used):
-    """Compare what is no padding."""
+    """Compare all but padding."""
     numpy.testing.assert_allclose(one[used].numpy(), other[used].numpy(), atol=1e-5)
 
 
@@ -86,7 +86,7 @@ def test_learns(arguments, docs):
     for _ in range(10):
         full, backprop = model.begin_update(docs)
         rows = [data.model_output.last_hidden_state for data in full.doc_data]
-        # Each row is to begin with a 2, whatever the dropout.
+        # Each row should begin with a 2, whatever the dropout.
         gradients = [numpy.zeros_like(row) for row in rows]
         for gradient, row in zip(gradients, rows, strict=True):
             gradient[..., 0] = row[..., 0] - 2

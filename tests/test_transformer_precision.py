@@ -20,6 +20,7 @@ from .helpers.transformer_pipelines import (  # noqa: E402
     changed,
     make,
     ours,
+    shim_of,
     vectors,
     weights,
 )
@@ -113,7 +114,7 @@ def test_saved_pipeline_can_be_loaded_with_another_precision(tmp_path):
 def test_averages_are_predicted_with_while_they_are_used():
     nlp, _ = make(ours(precision("int8")))
     before = vectors(nlp)
-    shim = nlp.get_pipe("transformer").model.layers[0].shims[0]
+    shim = shim_of(nlp)
     other = {
         f"pytorch_{shim.id}_{name}": value.numpy() * 2
         for name, value in weights(nlp).items()
@@ -124,10 +125,10 @@ def test_averages_are_predicted_with_while_they_are_used():
 
 
 def test_layers_that_are_not_linear_cannot_be_bytes():
-    from spacy_embedkit.transformer.precision import lowered
+    from spacy_embedkit.transformer.precision import to_precision
 
     with pytest.raises(ValueError, match=r"Embedding has no linear layers.*bfloat16"):
-        lowered(torch.nn.Embedding(2, 2), "int8")
+        to_precision(torch.nn.Embedding(2, 2), "int8")
 
 
 def test_unknown_precision_is_refused():
@@ -160,13 +161,13 @@ def test_adapters_are_part_of_what_predicts_and_is_saved(name, tmp_path):
     nlp, examples = make(ours(f"{LORA}\n{precision(name)}"))
     train(nlp, examples)
     transformer = nlp.get_pipe("transformer").model.transformer
-    served = nlp.get_pipe("transformer").model.layers[0].shims[0].served
-    assert served is not transformer
-    assert not any("lora_" in key for key in served.state_dict())
+    predicting = shim_of(nlp).inference_model
+    assert predicting is not transformer
+    assert not any("lora_" in key for key in predicting.state_dict())
     pieces = {"input_ids": torch.arange(7, 19).reshape(2, 6)}
     with torch.no_grad():
         exact = transformer.eval()(**pieces).last_hidden_state
-        found = served(**pieces).last_hidden_state
+        found = predicting(**pieces).last_hidden_state
     torch.testing.assert_close(
         found, exact, atol=1e-5 if name == "float32" else 1, rtol=0
     )

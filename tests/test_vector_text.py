@@ -216,7 +216,7 @@ def test_a_header_that_counts_wrong_is_noted(tmp_path, said):
     words, _, _, source = read_text(tmp_path, f"{said} 1\na 1\nb 2\n")
     assert words == ["a", "b"]
     assert source.notes == [
-        f"the header says {said} rows, the file has 2: all 2 were read"
+        f"the header has {said} rows, the file has 2: all 2 were read"
     ]
 
 
@@ -322,8 +322,8 @@ def test_floret_text_is_a_table_of_ngrams(tmp_path):
     ("old", "new", "message"),
     [
         ("\n1 3", "\n7 3", "line 3: is row '7', but row 1 comes next"),
-        ("2 5 6\n", "", "the header says 3 rows, the file has 2"),
-        ("2 5 6\n", "2 5 6\n3 7 8\n", "the header says 3 rows, the file has 4"),
+        ("2 5 6\n", "", "the header has 3 rows, the file has 2"),
+        ("2 5 6\n", "2 5 6\n3 7 8\n", "the header has 3 rows, the file has 4"),
         ("1 3 4", "1 3", "line 3: has 1 numbers, but 2 are expected"),
     ],
 )

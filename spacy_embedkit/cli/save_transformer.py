@@ -1,4 +1,4 @@
-"""`spacy embedkit save-transformer`: what a pipeline has fine-tuned, by itself."""
+"""`spacy embedkit save-transformer`: the fine-tuned transformer of a pipeline."""
 
 from pathlib import Path
 from typing import Annotated, Optional
@@ -11,14 +11,14 @@ def save_transformer(
     out_dir: Annotated[Path, typer.Argument(help="Folder to write.")],
     component: Annotated[
         Optional[str],
-        typer.Option(help="Whose transformer, if several components have one."),
+        typer.Option(help="Component whose transformer to write, if several have one."),
     ] = None,
 ) -> None:
     """Write a pipeline's transformer as a folder that transformers can load.
 
-    With config.json, model.safetensors and its tokenizer, it can teach:
-    PretrainTransformer.v1 and `vectors distill` take such a folder.
+    It holds config.json, model.safetensors and the tokenizer. PretrainTransformer.v1
+    and `vectors distill` take such a folder as their teacher.
     """
-    from ..transformer.save import save_transformer as save
+    from ..transformer.pretrained import save_transformer as save
 
     print(save(pipeline, out_dir, component))

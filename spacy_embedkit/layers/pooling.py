@@ -11,6 +11,7 @@ from thinc.api import Model, Ops
 from thinc.types import Floats1d, Floats2d, Ints1d, Ragged
 
 from .. import ops as kernels
+from ..checks import check_positive
 
 Kind = Literal["sum", "mean", "max", "first", "last"]
 Backprop = Callable[[Floats2d], Floats2d]
@@ -62,11 +63,8 @@ def build_reduce_attention_v1(nO: Optional[int] = None) -> Model[Ragged, Floats2
     Source: Yang et al. 2016, "Hierarchical Attention Networks for Document
         Classification", without their hidden layer; thinc's ParametricAttention.
     """
-    if nO is not None and nO < 1:
-        raise ValueError(
-            f"reduce_attention.v1: nO is {nO}, but 1 or more is needed; leave it out "
-            "to take the width of the rows"
-        )
+    if nO is not None:
+        check_positive("reduce_attention.v1", nO=nO)
     return Model(
         "reduce_attention",
         attention_forward,

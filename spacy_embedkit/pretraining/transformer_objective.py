@@ -15,10 +15,10 @@ from .masked_model import Head, Prediction, masked_language_model
 from .masking import Masking
 from .teacher.reduction import Kind, ReductionSettings
 from .teacher.targets import Targets
-from .teacher.teacher import Teacher, TeacherSettings
+from .teacher.transformer_teacher import Teacher, TeacherSettings
 
-# Lengths below this are taken for it in the cosine.
-LEAST_LENGTH = 1e-6
+# The cosine divides by no length below this.
+MIN_LENGTH = 1e-6
 
 
 def build_pretrain_transformer_v1(
@@ -44,8 +44,8 @@ def build_pretrain_transformer_v1(
 
     A word's target is the mean of its wordpieces' rows, each the mean of some hidden
     layers, standardised or turned to principal components. Words without a wordpiece,
-    such as line breaks and characters that the transformer does not know, count for
-    nothing. The transformer runs once over the corpus if cache_dir is given, else in
+    such as line breaks and characters that the transformer does not know, do not
+    count. The transformer runs once over the corpus if cache_dir is given, else in
     each epoch.
 
     `spacy embedkit pretrain` fits the targets' mean and scale to the first 50,000 words
@@ -56,33 +56,34 @@ def build_pretrain_transformer_v1(
         the name of a model on the Hugging Face hub.
     maxout_pieces (int): Pieces of the hidden maxout layer, 1 or more; 2 or 3 are usual.
     hidden_size (int): Width of the hidden layer, 1 or more; 300 is usual.
-    layers (list): Hidden layers that are averaged, different ones: 0 the embeddings, 1
-        the first, -1 the last; all but the embeddings if left out. Layers above the
-        highest of them take no time.
+    layers (list): Different hidden layers that are averaged: 0 the embeddings, 1 the
+        first, -1 the last. None: all but the embeddings. Layers above the highest one
+        are not computed.
     targets (str): "standardised": each number with mean 0 and variance 1. "pca":
         principal components.
-    width (int): Components kept, the largest ones, 1 or more; all if left out.
+    width (int): Components kept, the largest ones, 1 or more. None: all.
     whiten (bool): Whether each component gets variance 1; if not, all are divided by
         one number, so that their mean variance is 1.
     loss (str): For a word with target t of D numbers and prediction p, "L2": the sum of
         (p - t) ** 2 / D, which is 1 on average for a prediction of zeros, at any width;
         "cosine": 1 - cos(p, t). Summed over words; the gradient is that of the sum,
         divided by the number of all words of the batch.
-    masking (callable): Chooses and disguises words for the layer that is trained; the
+    masking (callable): Chooses and masks words for the layer that is trained; the
         transformer always sees the text itself. None: nothing is masked.
     tokens (str): Words that are predicted, "all" or the "masked" ones.
     cache_dir (str): Folder that keeps targets as float16, 2 * width bytes a word, by
-        text, transformer and settings, so that later runs find them; None: nothing is
-        kept. Threads, device and batch_pieces only change the rounding, and are not
-        told apart.
-    max_cache_gb (float): Of these for one choice of settings, above 0. What is beyond
-        is computed in each epoch.
+        text, transformer and settings, so that later runs find them. None: nothing is
+        kept. Threads, device and batch_pieces only change the rounding, and share
+        targets.
+    max_cache_gb (float): Gigabytes of targets kept for one choice of settings, above
+        0. Others are computed in each epoch.
     window (int): Wordpieces that are encoded together, 8 to 512; longer texts are cut.
     batch_pieces (int): Wordpieces encoded at once, 1 or more; 512 is fastest on CPUs,
         10,000 and more on GPUs.
     precision (str): "bfloat16" multiplies matrices in it, which is faster on processors
         that have it (avx512_bf16, amx) and slower on others.
-    device (str): Of the transformer, as torch names it. threads (int): 1 or more.
+    device (str): Where the transformer runs, as torch names it.
+    threads (int): Threads of the CPU that it uses, 1 or more.
     Shapes: docs of N tokens -> (N, D), or (M, D) for M masked ones.
     Raises: ValueError on a setting that is not allowed, or not for the transformer;
         ImportError naming the extra, if torch or transformers are missing. Both are
@@ -91,10 +92,13 @@ def build_pretrain_transformer_v1(
         of a teacher; their mean is as in Vulic et al. 2020, arXiv:2010.05731.
     """
     name = "PretrainTransformer.v1"
-    check_positive(name, "maxout_pieces", maxout_pieces)
-    check_positive(name, "hidden_size", hidden_size)
-    check_positive(name, "batch_pieces", batch_pieces)
-    check_positive(name, "threads", threads)
+    check_positive(
+        name,
+        maxout_pieces=maxout_pieces,
+        hidden_size=hidden_size,
+        batch_pieces=batch_pieces,
+        threads=threads,
+    )
     _check(name, layers, targets, width, whiten, window, max_cache_gb)
     if tokens == "masked" and masking is None:
         raise ValueError(
@@ -113,7 +117,7 @@ def build_pretrain_transformer_v1(
             None if cache_dir is None else Path(cache_dir),
             int(max_cache_gb * 1e9),
         )
-        # The cosine has no direction at zero.
+        # The cosine of a prediction of zeros has no gradient.
         init = zero_init if loss == "L2" else glorot_uniform_init
         output_layer: Model[Floats2d, Floats2d] = chain(
             Maxout(nO=hidden_size, nP=maxout_pieces),
@@ -144,7 +148,7 @@ def _check(
             "leave it out for all but the embedding layer"
         )
     if width is not None:
-        check_positive(name, "width", width)
+        check_positive(name, width=width)
     if targets != "pca" and (width is not None or whiten):
         raise ValueError(
             f'{name}: width and whiten are for targets = "pca", but it is '
@@ -179,15 +183,15 @@ def teacher_loss(
     target: Any = ops.asarray(targets(docs))
     target = target[prediction.positions]
     is_known = ~ops.xp.isnan(target[:, :1])
-    # The gradient of what is nobody's target is zero.
+    # A token without a target gets a gradient of zeros.
     target = ops.xp.where(is_known, target, guess)
     if loss == "L2":
         diff = guess - target
         total = float((diff**2).sum()) / guess.shape[1]
         gradient = diff * (2.0 / (guess.shape[1] * prediction.n_tokens))
         return total, gradient
-    lengths = ops.xp.linalg.norm(guess, axis=1, keepdims=True).clip(LEAST_LENGTH)
-    target /= ops.xp.linalg.norm(target, axis=1, keepdims=True).clip(LEAST_LENGTH)
+    lengths = ops.xp.linalg.norm(guess, axis=1, keepdims=True).clip(MIN_LENGTH)
+    target /= ops.xp.linalg.norm(target, axis=1, keepdims=True).clip(MIN_LENGTH)
     unit = guess / lengths
     cosine = (unit * target).sum(axis=1, keepdims=True)
     total = float(((1 - cosine) * is_known).sum())

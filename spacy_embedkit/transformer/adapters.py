@@ -1,19 +1,19 @@
-"""Low-rank adapters: a few weights that learn in place of a transformer's own."""
+"""Low-rank adapters: a few weights that learn instead of a transformer's own."""
 
 from copy import deepcopy
 from typing import Any, Dict, Mapping, Optional
 
 from ..checks import import_extra, one_line
 
-# What the names of such weights have in them.
-MARK = "lora_"
+# Part of the name of every such weight.
+LORA_MARK = "lora_"
 
 
-class ModelMaker:
-    """Makes transformers of their config, in the place of transformers.AutoModel.
+class TransformerFactory:
+    """Makes transformers from their config, in place of transformers.AutoModel.
 
-    lora: As in add_adapters; None: without.
-    settings: Of the config. That of a saved one went through JSON, which rounded
+    lora: As in add_adapters.
+    settings: Of the config as saved. The config itself went through JSON, which rounds
         tiny numbers, such as the epsilon of layer norms, to 0.
     """
 
@@ -24,7 +24,7 @@ class ModelMaker:
         self.settings = settings
 
     def from_config(self, config: Any) -> Any:
-        """Make one with random weights."""
+        """Make a transformer with random weights."""
         from transformers import AutoModel
 
         for name, value in self.settings.items():
@@ -54,11 +54,8 @@ def add_adapters(model: Any, lora: Optional[Dict[str, Any]]) -> Any:
 
 
 def without_adapters(model: Any) -> Any:
-    """Return the transformer with the adapters in its weights; itself, if it has none.
-
-    That of another one is copied.
-    """
-    if not any(MARK in name for name, _ in model.named_parameters()):
+    """Return a copy with the adapters merged into its weights; itself without any."""
+    if not any(LORA_MARK in name for name, _ in model.named_parameters()):
         return model
     copied = deepcopy(model)
     for parent in [*copied.modules()]:

@@ -1,4 +1,4 @@
-"""Wordpieces to the outputs of a transformer and back, by batches of like lengths."""
+"""Run a transformer of a pipeline by batches of like lengths, and go back."""
 
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Sequence, Tuple
@@ -9,17 +9,17 @@ from spacy_transformers.data_classes import WordpieceBatch
 from thinc.api import ArgsKwargs, Model
 from transformers.file_utils import ModelOutput
 
-from .batches import sorted_batches
-from .hidden import HIDDEN_GRADIENTS
+from .inference import sorted_batches
 from .shim import TransformerShim
+from .trf_data import HIDDEN_GRADIENTS
 
-# Outputs that a text could go on from; none does, and not all have a row for each text.
+# Outputs for generating more text: nothing uses them, and not all have a row per text.
 CACHES = ("past_key_values", "mems")
 
 
 @dataclass(frozen=True)
-class Part:
-    """What came of some of the texts: rows and columns of all, and the output."""
+class EncodedBatch:
+    """The output for a batch, and its rows and columns among those of all texts."""
 
     rows: Any
     columns: slice
@@ -27,11 +27,11 @@ class Part:
 
 
 def encode(
-    model: Model, pieces: WordpieceBatch, is_train: bool, *, most: int
+    model: Model, pieces: WordpieceBatch, is_train: bool, *, batch_pieces: int
 ) -> Tuple[ModelOutput, Callable[[ModelOutput], List[Any]]]:
     """Run the transformer over N texts of up to L wordpieces, by batches.
 
-    most: Wordpieces of a batch with its padding.
+    batch_pieces: Wordpieces of a batch with its padding.
     Returns (output, backprop): tensors (N, L, width) with zeros for padding; no
         CACHES. backprop takes the gradient of the last layer first, and those of
         hidden layers by their number under HIDDEN_GRADIENTS.
@@ -39,27 +39,27 @@ def encode(
     shim: TransformerShim = model.shims[0]  # type: ignore[assignment]
     is_train = is_train and not shim.is_frozen
     mask = numpy.asarray(pieces.attention_mask) > 0
-    parts: List[Part] = []
+    batches: List[EncodedBatch] = []
     backprop: Callable[[ArgsKwargs], Any] = _nothing
-    for rows in sorted_batches(mask.sum(axis=1), most):
+    for rows in sorted_batches(mask.sum(axis=1), batch_pieces):
         used = numpy.flatnonzero(mask[rows].any(axis=0))
         columns = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
         inputs = _inputs(pieces, rows, columns, shim.device)
         output, backprop = shim(inputs, is_train)
-        parts.append(Part(torch.from_numpy(rows), columns, output))
+        batches.append(EncodedBatch(torch.from_numpy(rows), columns, output))
 
     def backward(d_output: ModelOutput) -> List[Any]:
         gradients = dict(d_output)
         hidden = gradients.pop(HIDDEN_GRADIENTS, {})
         last = next(iter(gradients.values()))
         pairs = [
-            (tensor, gradient[part.rows, part.columns])
+            (tensor, gradient[batch.rows, batch.columns])
             for layer, gradient in [(-1, last), *hidden.items()]
-            # Without a gradient there is no update, nor any decay.
+            # Without a gradient there is neither an update nor weight decay.
             if gradient.any()
-            for part in parts
-            for tensor in [_layer(part.output, layer)]
-            # Layers below those that learn have no way back.
+            for batch in batches
+            for tensor in [_layer(batch.output, layer)]
+            # Layers below those that are trained take no gradient.
             if tensor.requires_grad
         ]
         if pairs:
@@ -68,7 +68,7 @@ def encode(
             backprop(ArgsKwargs((list(tensors),), {"grad_tensors": list(d_tensors)}))
         return []
 
-    return _join(parts, mask.shape), backward
+    return _join(batches, mask.shape), backward
 
 
 def _layer(output: Any, layer: int) -> Any:
@@ -76,7 +76,7 @@ def _layer(output: Any, layer: int) -> Any:
 
 
 def _nothing(gradients: ArgsKwargs) -> None:
-    """Go back through no text at all."""
+    """Go back where there were no texts."""
 
 
 def _inputs(
@@ -95,26 +95,28 @@ def _inputs(
     return ArgsKwargs((), tensors)
 
 
-def _join(parts: List[Part], shape: Tuple[int, int]) -> ModelOutput:
-    """Put the outputs of batches together, as that of one batch of all.
+def _join(batches: List[EncodedBatch], shape: Tuple[int, int]) -> ModelOutput:
+    """Join the outputs of batches, as if all texts had been in one.
 
-    It is of the same class, so that what is not asked for is None.
+    The class stays the same, so that outputs that were not asked for are None.
     """
     joined: Dict[str, Any] = {}
-    for key, first in parts[0].output.items():
+    for key, first in batches[0].output.items():
         if key in CACHES:
             continue
-        outputs = [part.output[key] for part in parts]
+        outputs = [batch.output[key] for batch in batches]
         if isinstance(first, tuple):
             layers = zip(*outputs, strict=True)
-            joined[key] = tuple(_scatter(parts, layer, shape) for layer in layers)
+            joined[key] = tuple(_scatter(batches, layer, shape) for layer in layers)
         elif isinstance(first, torch.Tensor):
-            joined[key] = _scatter(parts, outputs, shape)
-    return type(parts[0].output)(**joined)
+            joined[key] = _scatter(batches, outputs, shape)
+    return type(batches[0].output)(**joined)
 
 
-def _scatter(parts: List[Part], tensors: Sequence[Any], shape: Tuple[int, int]) -> Any:
-    """Copy (n, ...), (n, l, ...) or, for attention, (n, heads, l, l) to their place."""
+def _scatter(
+    batches: List[EncodedBatch], tensors: Sequence[Any], shape: Tuple[int, int]
+) -> Any:
+    """Copy tensors (n, ...), (n, l, ...) or, of attention, (n, heads, l, l) to one."""
     n_texts, length = shape
     first = tensors[0]
     is_attention = first.ndim == 4
@@ -123,15 +125,15 @@ def _scatter(parts: List[Part], tensors: Sequence[Any], shape: Tuple[int, int]) 
         size[1:] = [length, length]
     elif first.ndim == 3:
         size[0] = length
-    whole = first.new_zeros((n_texts, *size), requires_grad=False)
-    for part, tensor in zip(parts, tensors, strict=True):
+    joined = first.new_zeros((n_texts, *size), requires_grad=False)
+    for batch, tensor in zip(batches, tensors, strict=True):
         tensor = tensor.detach()
         if is_attention:
-            rows = whole[part.rows]
-            rows[:, :, part.columns, part.columns] = tensor
-            whole[part.rows] = rows
+            rows = joined[batch.rows]
+            rows[:, :, batch.columns, batch.columns] = tensor
+            joined[batch.rows] = rows
         elif first.ndim == 3:
-            whole[part.rows, part.columns] = tensor
+            joined[batch.rows, batch.columns] = tensor
         else:
-            whole[part.rows] = tensor
-    return whole
+            joined[batch.rows] = tensor
+    return joined

@@ -1,4 +1,4 @@
-"""From the outputs of a transformer to one vector a token."""
+"""From the outputs of a transformer to one vector per token."""
 
 from typing import Any, Callable, Iterable, List, Literal, Sequence, Tuple, Union
 
@@ -9,11 +9,11 @@ from thinc.types import Floats2d, Ints1d, Ragged
 from transformers.file_utils import ModelOutput
 
 from .. import ops as kernels
-from ..schedules import Scheduled
-from .hidden import LayeredData
+from .scheduled import Scheduled
+from .trf_data import HiddenLayersData
 
 Layers = Union[Literal["last", "mix"], List[int]]
-# Weights of the layers in a mix before the softmax, (layers + 1,); its scale, (1,).
+# Params of a mix: weights of the layers before softmax, (layers + 1,), and scale, (1,).
 WEIGHTS, SCALE = "layer_weights", "scale"
 
 
@@ -30,22 +30,22 @@ def token_vectors(
         layers=[pooling],
         params={WEIGHTS: None, SCALE: None},
         attrs={"layers": layers, "scheduled_factor": factor},
-        shims=[] if factor.is_constant else [Steps(factor)],
+        shims=[] if factor.is_constant else [ScheduleShim(factor)],
     )
 
 
-class Steps(Shim):
-    """Moves a schedule on when weights are updated, not when a batch is seen."""
+class ScheduleShim(Shim):
+    """Advances a schedule when weights are updated, not when a batch is seen."""
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Go on to the next update."""
         self._model.advance()
 
     def to_bytes(self) -> bytes:
-        """Save nothing: trained pipelines predict."""
+        """Save nothing: prediction needs no schedule."""
         return b""
 
-    def from_bytes(self, bytes_data: bytes) -> "Steps":
+    def from_bytes(self, bytes_data: bytes) -> "ScheduleShim":
         """Load nothing."""
         return self
 
@@ -55,10 +55,10 @@ def forward(
     datas: List[TransformerData],
     is_train: bool,
 ) -> Tuple[List[Floats2d], Callable[[List[Floats2d]], List[TransformerData]]]:
-    """Return (tokens, width) for each doc, and the way back to what it was made of."""
+    """Return the vectors of each doc's tokens, (tokens, width), and backprop."""
     pooling: Model[Ragged, Floats2d] = model.layers[0]
     ops, factor = model.ops, model.attrs["scheduled_factor"].value
-    full = [data for data in datas if _is_full(data)]
+    full = [data for data in datas if _has_output(data)]
     states = [mix_layers(model, data) for data in full]
     tables = [ops.reshape2f(state, -1, state.shape[-1]) for state in states]
     rows = [_rows(ops, data) for data in full]
@@ -70,10 +70,12 @@ def forward(
     pooled, backprop_pooling = pooling(_concatenate(model, gathered, full), is_train)
     split = iter(ops.xp.split(pooled, numpy.cumsum(n_tokens)[:-1]) if full else [])
     empty = ops.alloc2f(0, pooled.shape[1])
-    outputs = [next(split) if _is_full(data) else empty for data in datas]
+    outputs = [next(split) if _has_output(data) else empty for data in datas]
 
     def backprop(d_outputs: List[Floats2d]) -> List[TransformerData]:
-        kept = [d for d, data in zip(d_outputs, datas, strict=True) if _is_full(data)]
+        kept = [
+            d for d, data in zip(d_outputs, datas, strict=True) if _has_output(data)
+        ]
         if not kept:
             return []
         d_gathered = backprop_pooling(ops.xp.concatenate(kept)).dataXd
@@ -97,7 +99,7 @@ def _rows(ops: Ops, data: TransformerData) -> Ints1d:
     return ops.asarray1i(index.reshape(-1))
 
 
-def _is_full(data: TransformerData) -> bool:
+def _has_output(data: TransformerData) -> bool:
     output: Any = data.model_output
     return "last_hidden_state" in output and bool(output.last_hidden_state.size)
 
@@ -113,7 +115,7 @@ def _concatenate(
 
 
 def mix_layers(model: Model, data: TransformerData) -> Any:
-    """Return the rows that are pooled: (spans, L, width)."""
+    """Return the wordpiece rows that are pooled: (spans, L, width)."""
     layers = model.attrs["layers"]
     output: Any = data.model_output
     if layers == "last":
@@ -128,9 +130,10 @@ def mix_layers(model: Model, data: TransformerData) -> Any:
 
 
 def hidden_states(data: TransformerData) -> List[Any]:
-    """Return the outputs of all layers, the embeddings first, or say how to get them.
+    """Return the outputs of all layers, the embeddings first.
 
-    Where nothing was predicted yet, all are the last one.
+    In initialization, before anything is predicted, that is the last one alone.
+    Raises: ValueError naming the setting, if the transformer does not give them.
     """
     output: Any = data.model_output
     if "hidden_states" in output:
@@ -145,7 +148,7 @@ def hidden_states(data: TransformerData) -> List[Any]:
 
 
 def layer_shares(model: Model, n_layers: int) -> List[float]:
-    """Return the share of each layer in the mix; equal ones at first."""
+    """Return the share of each layer in the mix, equal ones at first."""
     if not model.has_param(WEIGHTS) or len(model.get_param(WEIGHTS)) != n_layers:
         model.set_param(WEIGHTS, model.ops.alloc1f(n_layers))
         model.set_param(SCALE, model.ops.alloc1f(1) + 1)
@@ -175,7 +178,7 @@ def back_to_layers(
         scales = _scales(model, states, d_state)
         d_last = d_last * scales.pop(len(states) - 1, 0.0)
         for layer, scale in scales.items() if factor else ():
-            if not isinstance(data, LayeredData):
+            if not isinstance(data, HiddenLayersData):
                 raise ValueError(
                     "TransformerListener.v1: gradients of layers other than the last "
                     'need a transformer with @architectures = "spacy-embedkit.'
@@ -190,7 +193,7 @@ def back_to_layers(
 
 
 def _scales(model: Model, states: List[Any], d_state: Any) -> dict[int, float]:
-    """Return what each layer counted for; gather the gradients of a mix."""
+    """Return the factor of each layer; add to the gradients of a mix's params."""
     layers = model.attrs["layers"]
     if layers != "mix":
         numbers = _numbers(layers, len(states))

@@ -1,53 +1,29 @@
-"""The layer of a pipeline that runs a transformer: docs to a batch of its outputs."""
+"""The layer of a pipeline that runs a transformer: from docs to a batch of outputs."""
 
 import os
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 from spacy_transformers.data_classes import FullTransformerBatch, HFObjects
 from spacy_transformers.layers import TransformerModel as StockTransformerModel
 from spacy_transformers.layers import transformer_model as stock
 from thinc.api import Model
 
-from ..schedules import Scheduled
 from .adapters import add_adapters
-from .encoder import drop_layers_above
 from .encoding import encode
-from .hidden import LayeredBatch
-from .pieces import PieceReader
-from .precision import Precision
-from .shim import TransformerShim
+from .pretrained import drop_layers_above
+from .shim import TransformerSettings, TransformerShim
+from .trf_data import HiddenLayersBatch
 from .wordpiece_spans import WordpieceSpans
-
-SpanGetter = Callable[[List[Doc]], List[List[Span]]]
-
-
-@dataclass(frozen=True)
-class TransformerSettings:
-    """What a TransformerModel is made of; see build_transformer_model_v1."""
-
-    name: str
-    get_spans: SpanGetter
-    tokenizer_config: Dict[str, Any] = field(default_factory=dict)
-    transformer_config: Dict[str, Any] = field(default_factory=dict)
-    mixed_precision: bool = False
-    grad_scaler_config: Dict[str, Any] = field(default_factory=dict)
-    batch_pieces: int = 2048
-    keep_layers: Optional[int] = None
-    trained_layers: Optional[Scheduled[int]] = None
-    layer_decay: float = 1.0
-    learn_rate_factor: float = 1.0
-    inference_precision: Precision = "float32"
-    lora: Optional[Dict[str, Any]] = None
+from .wordpieces import WordpieceReader
 
 
 def use_one_thread() -> None:
-    """Compute on one thread, as a process that was forked has to.
+    """Compute on one thread.
 
-    The other threads of OpenMP are not there, and it would wait for them for ever.
+    A forked process lacks the other threads of OpenMP, and would wait for them forever.
     """
     torch.set_num_threads(1)
 
@@ -57,48 +33,30 @@ if hasattr(os, "register_at_fork"):
 
 
 class TransformerModel(StockTransformerModel):
-    """That of spacy-transformers, by batches of like lengths.
+    """TransformerModel of spacy-transformers, run by batches of like lengths.
 
     Its outputs have the same form, and it loads the same files.
     """
 
     def __init__(self, settings: TransformerSettings) -> None:
         self.settings = settings
-        self._reader: Optional[PieceReader] = None
+        self._reader: Optional[WordpieceReader] = None
         super().__init__(settings.name, settings.get_spans)
-        shim = TransformerShim(
-            HFObjects(
-                None,
-                None,
-                None,
-                dict(settings.tokenizer_config),
-                dict(settings.transformer_config),
-            ),
-            settings.mixed_precision,
-            settings.grad_scaler_config,
-            settings.trained_layers,
-            settings.layer_decay,
-            settings.learn_rate_factor,
-            settings.inference_precision,
-            settings.lora,
-        )
         self._layers[0] = Model(
             "hf-pytorch",
-            partial(encode, most=settings.batch_pieces),
-            shims=[shim],
+            partial(encode, batch_pieces=settings.batch_pieces),
+            shims=[TransformerShim(settings)],
             dims={"nI": None, "nO": None},
         )
         self._func = forward
-        self.attrs["set_transformer"] = partial(
-            set_transformer, keep_layers=settings.keep_layers, lora=settings.lora
-        )
+        self.attrs["set_transformer"] = partial(set_transformer, settings=settings)
         self.attrs["replace_listener_cfg"] = replace_listener_cfg
 
     @property
-    def read(self) -> PieceReader:
-        """What turns spans into wordpieces."""
+    def read(self) -> WordpieceReader:
+        """The reader that turns spans into wordpieces."""
         if self._reader is None or self._reader.tokenizer is not self.tokenizer:
-            self._reader = PieceReader(self.tokenizer)
+            self._reader = WordpieceReader(self.tokenizer)
         return self._reader
 
     def copy(self) -> "TransformerModel":
@@ -123,13 +81,10 @@ def replace_listener_cfg(
 
 
 def set_transformer(
-    model: StockTransformerModel,
-    loaded: HFObjects,
-    *,
-    keep_layers: Optional[int],
-    lora: Optional[Dict[str, Any]],
+    model: StockTransformerModel, loaded: HFObjects, *, settings: TransformerSettings
 ) -> None:
-    """Give a model its transformer: the layers that are kept, and adapters."""
+    """Give a model its transformer, with the layers that are kept and adapters."""
+    keep_layers = settings.keep_layers
     if keep_layers is not None:
         n_layers = int(loaded.transformer.config.num_hidden_layers)
         if not 1 <= keep_layers <= n_layers:
@@ -143,13 +98,13 @@ def set_transformer(
                 f"TransformerModel.v1: keep_layers is {keep_layers}, but the layers of "
                 f"{model.attrs['name']} can't be taken apart; leave it out"
             )
-    loaded.transformer = add_adapters(loaded.transformer, lora)
+    loaded.transformer = add_adapters(loaded.transformer, settings.lora)
     stock.set_pytorch_transformer(model, loaded)
-    hand_tokenizer_over(model)
+    share_tokenizer(model)
 
 
-def hand_tokenizer_over(model: StockTransformerModel) -> None:
-    """Give the span getter the tokenizer of the model, if it can use one."""
+def share_tokenizer(model: StockTransformerModel) -> None:
+    """Give the span getter the tokenizer of the model, if it needs one."""
     get_spans = model.attrs["get_spans"]
     if isinstance(get_spans, WordpieceSpans) and not get_spans.has_tokenizer:
         get_spans.set_tokenizer(model.tokenizer)
@@ -162,14 +117,14 @@ def forward(
 
     Returns (outputs, backprop); backprop of a frozen transformer does nothing.
     """
-    # One that was loaded from a file has not been handed over yet.
-    hand_tokenizer_over(model)
+    # After loading from a file, the span getter has no tokenizer yet.
+    share_tokenizer(model)
     get_spans = model.attrs["get_spans"]
     spans = get_spans(docs)
-    is_each_once = isinstance(get_spans, WordpieceSpans)
-    pieces, align = model.read(spans, is_each_once=is_each_once)
+    count_once = isinstance(get_spans, WordpieceSpans)
+    pieces, align = model.read(spans, count_once=count_once)
     output, backprop = model.layers[0](pieces, is_train)
-    batch = LayeredBatch(
+    batch = HiddenLayersBatch(
         spans=spans, wordpieces=pieces, model_output=output, align=align
     )
     shim: Any = model.layers[0].shims[0]

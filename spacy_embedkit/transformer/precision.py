@@ -1,4 +1,4 @@
-"""Transformers for inference with fewer bits than they were trained with."""
+"""Inference with fewer bits than a transformer was trained with."""
 
 from copy import deepcopy
 from typing import Any, Literal
@@ -7,18 +7,18 @@ import torch
 from torch import nn
 
 Precision = Literal["float32", "bfloat16", "int8"]
-# The largest number of a signed byte, of which the smallest is never used.
-MOST = 127
-LEAST_SCALE = 1e-12
-# Rows of inputs at a time, so that what is made of them stays in the cache.
-BLOCK = 256
+# The range of bytes is made symmetric: -128 is never used.
+MAX_BYTE = 127
+MIN_SCALE = 1e-12
+# Rows of inputs at a time, so that their bytes and products stay in the CPU's cache.
+BLOCK_ROWS = 256
 
 
-def lowered(model: nn.Module, precision: Precision) -> nn.Module:
+def to_precision(model: nn.Module, precision: Precision) -> nn.Module:
     """Return a copy of a transformer that computes with fewer bits.
 
     precision: bfloat16, or int8 for the products of its linear layers.
-    Raises: ValueError, if int8 is asked for on a GPU, or there are no such layers.
+    Raises: ValueError, for int8 on a GPU or without linear layers.
     """
     copied = deepcopy(model).eval().requires_grad_(False)
     if precision == "bfloat16":
@@ -45,10 +45,10 @@ def lowered(model: nn.Module, precision: Precision) -> nn.Module:
 
 
 class Int8Linear(nn.Module):
-    """A linear layer whose product is of bytes: weights by output, inputs by row.
+    """A linear layer that multiplies bytes: weights by output, inputs by row.
 
-    Each output has its own scale, and so has each row of the input: a wordpiece with
-    large values, of which transformers have some, costs the others nothing.
+    Each output has its own scale, and so has each row of the input: transformers have
+    some wordpieces with large values, and these do not cost the others precision.
     Source: Dettmers et al. 2022, LLM.int8(), arXiv:2208.07339, vector-wise
         quantisation.
     """
@@ -71,8 +71,8 @@ class Int8Linear(nn.Module):
         """Multiply: (..., I) float32 -> (..., O) float32."""
         rows = X.reshape(-1, X.shape[-1])
         Y = X.new_empty((len(rows), len(self.scales)))
-        for start in range(0, len(rows), BLOCK):
-            block = slice(start, start + BLOCK)
+        for start in range(0, len(rows), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
             quantised, row_scales = quantise_rows(rows[block])
             products = torch._int_mm(quantised, self.weights).float()
             torch.addcmul(
@@ -82,6 +82,6 @@ class Int8Linear(nn.Module):
 
 
 def quantise_rows(X: torch.Tensor) -> Any:
-    """Return X as bytes, (N, I) int8, and what they count for, (N, 1) float32."""
-    scales = X.abs().amax(dim=1, keepdim=True).div_(MOST).clamp_(min=LEAST_SCALE)
+    """Return X as bytes, (N, I) int8, and the scale of each row, (N, 1) float32."""
+    scales = X.abs().amax(dim=1, keepdim=True).div_(MAX_BYTE).clamp_(min=MIN_SCALE)
     return (X / scales).round_().to(torch.int8), scales

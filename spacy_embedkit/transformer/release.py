@@ -1,4 +1,4 @@
-"""Memory given back: what a transformer left on docs, once nobody needs it."""
+"""Release the memory of a transformer's outputs on docs, once they are not needed."""
 
 from typing import Any, List, Literal
 
@@ -18,8 +18,8 @@ Device = Literal["cpu", "gpu"]
 class Release:
     """Component that drops or shrinks doc._.trf_data of each doc that passes it.
 
-    Its place is behind the last component that listens to the transformer; one that
-    listens behind it gets an error. See build_release_v1 for the settings. It changes
+    Its place is after the last component that listens to the transformer; one that
+    listens later gets an error. See build_release_v1 for the settings. It changes
     nothing in training unless it is named in `annotating_components`.
     """
 
@@ -40,7 +40,7 @@ def make_release(
 ) -> Release:
     """Make the component `embedkit_release`.
 
-    keep, dtype, device: As in annotation_setters.build_release_v1.
+    keep, dtype, device: As in build_release_v1.
     Raises: ValueError if the device is gpu, and there is none.
     """
     check_device("embedkit_release", device)
@@ -75,10 +75,10 @@ def release_docs(
 def release_doc(doc: Doc, keep: Keep, dtype: Dtype, device: Device) -> None:
     """Drop or shrink doc._.trf_data, if there is any.
 
-    What is kept is copied: a part of an array would keep the whole batch.
+    What is kept is copied: a view would keep the arrays of the whole batch.
     """
-    # It comes with torch, which an entry point must not import.
-    from .released import get_released, shrink
+    # It imports torch, which an entry point must not do.
+    from .trf_data import get_released, shrink
 
     data = doc._.get("trf_data") if Doc.has_extension("trf_data") else None
     if data is None or data is get_released():

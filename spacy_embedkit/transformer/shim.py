@@ -2,125 +2,128 @@
 
 import re
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, cast
+from typing import Any, Callable, Dict, Iterator, List, Optional, cast
 
 import srsly
 import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
+from spacy.tokens import Doc, Span
 from spacy_transformers.data_classes import HFObjects
 from spacy_transformers.layers.hf_shim import HFShim
 from thinc.api import Optimizer
 from thinc.types import FloatsXd
 from thinc.util import torch2xp, xp2torch
 
-from ..schedules import Scheduled
-from .adapters import MARK, ModelMaker, without_adapters
-from .precision import Precision, lowered
+from .adapters import LORA_MARK, TransformerFactory, without_adapters
+from .precision import Precision, to_precision
+from .scheduled import Scheduled
 
-# What is under "state" in a saved shim is told by this key; pickled if it is missing.
+# Names the format of "state" in a saved shim; without it, torch.save wrote that.
 FORMAT = "state_format"
 SAFETENSORS = "safetensors"
 
 
-class TransformerShim(HFShim):
-    """That of spacy-transformers, with layers that train or not, and safe files.
+@dataclass(frozen=True)
+class TransformerSettings:
+    """How a transformer is loaded, trained and run: see build_transformer_model_v1."""
 
-    trained_layers: Layers that learn, from the top; the embeddings learn if there are
-        more than the transformer has layers. None: all.
-    layer_decay: What the learning rate of a layer is multiplied by for the one below.
-    learn_rate_factor: What that of all is multiplied by.
-    inference_precision: With what predictions are computed.
-    lora: Settings of adapters, which are all that learns then.
-    """
+    name: str
+    get_spans: Callable[[List[Doc]], List[List[Span]]]
+    tokenizer_config: Optional[Dict[str, Any]] = None
+    transformer_config: Optional[Dict[str, Any]] = None
+    mixed_precision: bool = False
+    grad_scaler_config: Optional[Dict[str, Any]] = None
+    batch_pieces: int = 2048
+    keep_layers: Optional[int] = None
+    trained_layers: Optional[Scheduled[int]] = None
+    layer_decay: float = 1.0
+    learn_rate_factor: float = 1.0
+    inference_precision: Precision = "float32"
+    lora: Optional[Dict[str, Any]] = None
+
+
+class TransformerShim(HFShim):
+    """HFShim of spacy-transformers with chosen layers that learn, and safe files."""
 
     _model: Any
 
-    def __init__(
-        self,
-        model: HFObjects,
-        mixed_precision: bool = False,
-        grad_scaler_config: Optional[Dict[str, Any]] = None,
-        trained_layers: Optional[Scheduled[int]] = None,
-        layer_decay: float = 1.0,
-        learn_rate_factor: float = 1.0,
-        inference_precision: Precision = "float32",
-        lora: Optional[Dict[str, Any]] = None,
-    ) -> None:
+    def __init__(self, settings: TransformerSettings) -> None:
+        configs = settings.tokenizer_config or {}, settings.transformer_config or {}
         super().__init__(
-            model,
-            mixed_precision=mixed_precision,
-            grad_scaler_config=dict(grad_scaler_config or {}),
-            model_cls=ModelMaker(lora, {}),
+            HFObjects(None, None, None, *map(dict, configs)),
+            mixed_precision=settings.mixed_precision,
+            grad_scaler_config=dict(settings.grad_scaler_config or {}),
+            model_cls=TransformerFactory(settings.lora, {}),
         )
-        self.layer_decay = layer_decay
-        self.learn_rate_factor = learn_rate_factor
-        self.trained_layers = trained_layers
-        self.inference_precision = inference_precision
-        self.lora = lora
-        # What predicts, and what it was made of.
-        self._served: Any = None
+        self.settings = settings
+        # The model that predicts, and the one that it was made from.
+        self._inference_model: Any = None
         self._source: Any = None
         # Zeros, for the gradients of weights by their names.
         self._gradients: Dict[str, Any] = {}
 
     @property
     def n_layers(self) -> int:
-        """Layers of the transformer, the embeddings not counted."""
+        """Number of layers, without the embeddings."""
         return int(self._model.config.num_hidden_layers)
 
     @property
     def is_frozen(self) -> bool:
         """Whether the coming update changes nothing."""
-        return self.trained_layers is not None and self.trained_layers.value <= 0
+        trained_layers = self.settings.trained_layers
+        return trained_layers is not None and trained_layers.value <= 0
 
     @property
-    def served(self) -> Any:
-        """What predicts: the transformer, or a copy in the precision of inference."""
-        if self._served is None or self._source is not self._model:
+    def inference_model(self) -> Any:
+        """The transformer, or a copy with merged adapters or fewer bits."""
+        if self._inference_model is None or self._source is not self._model:
             self._source = self._model
-            self._served = without_adapters(self._model)
-            if self.inference_precision != "float32":
-                self._served = lowered(self._served, self.inference_precision)
-        return self._served
+            model = without_adapters(self._model)
+            if self.settings.inference_precision != "float32":
+                model = to_precision(model, self.settings.inference_precision)
+            self._inference_model = model
+        return self._inference_model
 
     def predict(self, inputs: Any) -> Any:
         """Run the transformer; its outputs are float32."""
-        served = self.served
-        if served is self._model:
+        model = self.inference_model
+        if model is self._model:
             return super().predict(inputs)
         with torch.no_grad(), torch.autocast("cuda", enabled=self._mixed_precision):
-            return _to_float(served.eval()(*inputs.args, **inputs.kwargs))
+            return _to_float(model.eval()(*inputs.args, **inputs.kwargs))
 
     @contextmanager
     def use_params(self, params: Any) -> Iterator[None]:
-        """Use other weights for a while."""
-        self._served = None
+        """Use other weights within the body."""
+        self._inference_model = None
         with super().use_params(params):
             yield
-        self._served = None
+        self._inference_model = None
 
     def to_device(self, device_type: str, device_id: int) -> None:
         """Move the transformer to the CPU or a GPU."""
-        self._served = None
+        self._inference_model = None
         super().to_device(device_type, device_id)
 
     def begin_update(self, inputs: Any) -> Any:
         """Run the transformer, ready for a backward pass through layers that learn."""
-        if self.trained_layers is not None:
-            lowest = self.n_layers + 1 - self.trained_layers.value
+        trained_layers, lora = self.settings.trained_layers, self.settings.lora
+        if trained_layers is not None:
+            lowest = self.n_layers + 1 - trained_layers.value
             for name, weights in self._model.named_parameters():
-                may_learn = self.lora is None or MARK in name
+                may_learn = lora is None or LORA_MARK in name
                 weights.requires_grad_(may_learn and self._layer(name) >= lowest)
         return super().begin_update(inputs)
 
     def begin_backprop(self) -> None:
-        """Give the weights the memory of their last gradients.
+        """Let the weights use the memory of their last gradients again.
 
-        Where it is allocated anew each time, between that of texts of many sizes, what
-        the process holds grows by half.
+        Allocated anew each time, among the arrays of texts of many sizes, it makes the
+        memory of the process grow by half.
         """
         for name, weights in self._model.named_parameters():
             if weights.requires_grad and weights.grad is None:
@@ -128,16 +131,16 @@ class TransformerShim(HFShim):
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Let the optimizer change what learns; the rest keeps every bit."""
-        self._served = None
+        self._inference_model = None
         for name, weights in self._model.named_parameters():
             if weights.grad is not None:
                 self._update(optimizer, name, weights)
         self._grad_scaler.update()
-        if self.trained_layers is not None:
-            self.trained_layers.advance()
+        if self.settings.trained_layers is not None:
+            self.settings.trained_layers.advance()
 
     def _update(self, optimizer: Optimizer, name: str, weights: Any) -> None:
-        # Gradients that overflowed say nothing.
+        # Gradients that overflowed are useless.
         if not self._grad_scaler.found_inf:
             changed, _ = optimizer(
                 (self.id, name),
@@ -146,19 +149,19 @@ class TransformerShim(HFShim):
                 lr_scale=self._scale(name),
             )
             new = xp2torch(changed, device=weights.device)
-            # Changed in place, each would hold on to the one before, for ever.
+            # Weights changed in place would each keep a reference to the ones before.
             if new.data_ptr() != weights.data_ptr():
                 weights.data = new
-        # None, not zeros: without a gradient there is no update, nor any decay.
+        # None, not zeros: without a gradient there is no update and no weight decay.
         self._gradients[name] = weights.grad.zero_()
         weights.grad = None
 
     def _scale(self, name: str) -> float:
-        decay = self.layer_decay ** (self.n_layers - self._layer(name))
-        return float(self.learn_rate_factor * decay)
+        decay = self.settings.layer_decay ** (self.n_layers - self._layer(name))
+        return float(self.settings.learn_rate_factor * decay)
 
     def _layer(self, name: str) -> int:
-        """Return the layer: 0 for embeddings, the top one for all behind the layers."""
+        """Return the layer: 0 for embeddings, the top one for what comes after it."""
         found = re.search(r"\.(\d+)\.", f".{name}")
         if found:
             return int(found[1]) + 1
@@ -172,7 +175,7 @@ class TransformerShim(HFShim):
         finally:
             self._model = model
         if model is not None:
-            # Weights that are shared have to be written for each of their names.
+            # safetensors takes no tensors that share memory: tied weights are copied.
             weights = {
                 k: v.detach().cpu().clone() for k, v in model.state_dict().items()
             }
@@ -185,9 +188,9 @@ class TransformerShim(HFShim):
     def from_bytes(self, bytes_data: bytes) -> "TransformerShim":
         """Load what this or spacy-transformers has saved.
 
-        torch reads the weights of the latter as tensors alone and runs nothing.
-        Raises: ValueError, if a file of the tokenizer would not stay in its folder, or
-            adapters are in one of the file and the config.
+        Weights that the latter wrote are read as tensors alone; no code is run.
+        Raises: ValueError, if a file of the tokenizer would leave its folder, or only
+            one of the file and the config has adapters.
         """
         msg = srsly.msgpack_loads(bytes_data)
         for name in msg["tokenizer"]:
@@ -195,9 +198,9 @@ class TransformerShim(HFShim):
                 raise ValueError(
                     f"TransformerModel.v1: a saved file of the tokenizer is {name!r}, "
                     "but only a name without a folder is safe to write; get the "
-                    "pipeline from somebody you trust"
+                    "pipeline from a source that you trust"
                 )
-        self.model_cls = ModelMaker(self.lora, msg["config"])
+        self.model_cls = TransformerFactory(self.settings.lora, msg["config"])
         if msg.pop(FORMAT, None) == SAFETENSORS:
             weights = load_safetensors(msg["state"])
             self._check_adapters(weights)
@@ -206,14 +209,14 @@ class TransformerShim(HFShim):
             msg["state"] = file.getvalue()
             bytes_data = srsly.msgpack_dumps(msg)
         super().from_bytes(bytes_data)
-        self._served = None
+        self._inference_model = None
         return self
 
     def _check_adapters(self, weights: Dict[str, Any]) -> None:
-        has_them = any(MARK in name for name in weights)
-        if has_them != (self.lora is not None):
+        lora, has_them = self.settings.lora, any(LORA_MARK in name for name in weights)
+        if has_them != (lora is not None):
             raise ValueError(
-                f"TransformerModel.v1: lora is {self.lora}, but the transformer was "
+                f"TransformerModel.v1: lora is {lora}, but the transformer was "
                 f"saved {'with' if has_them else 'without'} adapters; load it with the "
                 "config that it was saved with"
             )

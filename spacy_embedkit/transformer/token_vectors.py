@@ -1,4 +1,4 @@
-"""The vectors that a transformer gives tokens, and spaCy's `.vector` from them."""
+"""Token vectors of a transformer, and hooks for spaCy's `.vector`."""
 
 from typing import Any, Callable, Dict, Sequence, Union
 
@@ -43,7 +43,7 @@ def add_vector_hooks(doc: Doc, hooks: Sequence[str] = ALL_HOOKS) -> Doc:
         places[kind]["vector"] = vector
         places[kind]["has_vector"] = has_vector
         if kind != "span":
-            # spaCy would return the vector; without a hook it computes the norm.
+            # With this hook, spaCy's Span.vector_norm would call the hook `vector`.
             places[kind]["vector_norm"] = vector_norm
         places[kind]["similarity"] = similarity
     return doc
@@ -90,7 +90,7 @@ def has_vector(target: Target) -> bool:
 def vector_norm(target: Target) -> float:
     """Return the Euclidean length of the vector, 0 or more.
 
-    Hooked because spaCy keeps that of a doc from before it had these vectors.
+    Hooked because spaCy caches the norm of a doc's earlier vector.
     """
     row = vector(target)
     return float((row * row).sum()) ** 0.5
@@ -103,7 +103,7 @@ def similarity(target: Target, other: Any) -> float:
     """
     row, other_row = vector(target), other.vector
     if not row.size or not other_row.size:
-        # A batch without tokens never met the transformer, so its width is unknown.
+        # The transformer never sees a batch without tokens, so its width is unknown.
         return 0.0
     if row.shape != other_row.shape:
         raise ValueError(
@@ -116,7 +116,7 @@ def similarity(target: Target, other: Any) -> float:
 
 
 def declare_extension(name: str) -> None:
-    """Let docs have doc._.name, None until it is set, unless they have it already."""
+    """Declare the extension doc._.name, None until it is set, unless there is one."""
     if not Doc.has_extension(name):
         Doc.set_extension(name, default=None)
 

@@ -20,7 +20,7 @@ factory = "sentencizer"
 factory = "transformer"
 
 [components.transformer.model]
-@architectures = "spacy-transformers.TransformerModel.v3"
+@architectures = "{architecture}"
 name = {name}
 
 [components.transformer.model.get_spans]
@@ -55,6 +55,7 @@ TEXTS = ["The cat sat. A dog ran on the mat.", "", "The  cat", "dog ran. cat"]
 def make_pipeline(
     folder,
     *,
+    architecture="spacy-transformers.TransformerModel.v3",
     spans=SENTENCES,
     setter=NO_SETTER,
     release="",
@@ -62,6 +63,7 @@ def make_pipeline(
 ):
     """The pipeline, initialized; its config has only the blocks it needs."""
     blocks = CONFIG.format(
+        architecture=architecture,
         name=json.dumps(str(folder)),
         pipeline=json.dumps(list(pipeline)),
         spans=spans,

@@ -1,4 +1,4 @@
-"""A tagger on a tiny transformer: its config, its training, and its vectors."""
+"""Pipelines of a tiny transformer and a tagger that listens, ours or of stock."""
 
 from functools import cache
 from pathlib import Path
@@ -9,8 +9,6 @@ import torch
 from spacy.training import Example
 from spacy.util import load_model_from_config
 from thinc.api import Config, fix_random_seed
-
-from .tiny_bert import make_bert
 
 CONFIG = """
 [nlp]
@@ -45,12 +43,18 @@ factory = "tagger"
 @architectures = "spacy-embedkit.TransformerListener.v1"
 {listener}
 """
+MODEL = ("components", "transformer", "model")
+LISTENER = ("components", "tagger", "model", "tok2vec")
+STOCK_MODEL = "spacy-transformers.TransformerModel.v3"
+STOCK_LISTENER = "spacy-transformers.TransformerListener.v1"
 TEXTS = ["the cat sat", "abc  the x", "the", "a b c d e f g h i j", "", "the cat 東 a"]
 
 
 @cache
 def transformer() -> str:
     """A transformer without dropout, so that two can be compared in training."""
+    from .tiny_bert import make_bert
+
     folder = Path(mkdtemp()) / "bert"
     return make_bert(folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 
@@ -59,6 +63,23 @@ def ours(model: str = "", listener: str = "") -> Config:
     """Config of a pipeline whose transformer and listener are those of this package."""
     text = CONFIG.format(name=transformer(), model=model, listener=listener)
     return Config().from_str(text)
+
+
+def stock() -> Config:
+    """Config of the same pipeline without this package."""
+    config = ours()
+    replace(config, MODEL, STOCK_MODEL)
+    replace(config, LISTENER, STOCK_LISTENER)
+    block = config["components"]["tagger"]["model"]["tok2vec"]
+    block["pooling"] = {"@layers": "reduce_mean.v1"}
+    return config
+
+
+def replace(config: Config, path: tuple, name: str) -> None:
+    """Name another architecture."""
+    for part in path:
+        config = config[part]
+    config["@architectures"] = name
 
 
 def make(config: Config):
@@ -72,6 +93,12 @@ def make(config: Config):
     ]
     nlp.initialize(lambda: examples)
     return nlp, examples
+
+
+def shim_of(nlp):
+    """What holds the weights of the transformer."""
+    [shim] = nlp.get_pipe("transformer").model.layers[0].shims
+    return shim
 
 
 def weights(nlp):

@@ -1,4 +1,4 @@
-"""Targets of tokens: a teacher's rows, reduced, and kept on disk."""
+"""Targets of tokens: a teacher's rows, reduced and kept on disk."""
 
 from functools import cached_property
 from hashlib import blake2b, sha256
@@ -13,25 +13,23 @@ from spacy.util import logger
 from tqdm import tqdm
 
 from ...checks import InputError
-from ...io import describe_os_error
-from .reduction import Reduction, ReductionSettings, fit, load_reduction
+from .reduction import Reduction, ReductionSettings, fit
 from .store import TargetStore
-from .teacher import Teacher
+from .transformer_teacher import Teacher
 
-REDUCTION = "reduction.npz"
-# Words that the teacher encodes in one go: sorted by length, then written. The first
-# of them are what the reduction is fitted to.
+# Words that the teacher encodes before anything is written: they are sorted by length.
+# The reduction is fitted to the first group.
 GROUP_WORDS = 50_000
 
 
 class Targets:
-    """What is to be predicted about tokens, for docs in any order.
+    """What is to be predicted for each token, for docs in any order.
 
-    teacher: Gives rows. reduction: What is made of them.
+    teacher: Gives rows. reduction: How they are reduced.
     cache_dir: Folder that keeps targets from one epoch or run to the next, in a folder
         of its own for each teacher and setting. None: they are computed each time.
-    max_bytes: Of these files; what is beyond is computed each time.
-    Raises: InputError, if the settings do not fit the teacher.
+    max_bytes: Of all targets kept; those beyond are computed each time.
+    Raises: InputError, if the settings do not fit the teacher; later, as TargetStore.
     """
 
     def __init__(
@@ -62,24 +60,21 @@ class Targets:
         name = Path(self.teacher.settings.transformer).resolve().name
         digest = sha256(settings.encode()).hexdigest()[:16]
         folder = self._cache_dir / f"{name}-{digest}"
-        return TargetStore(folder, self.width, self._max_bytes)
+        return TargetStore(folder, self.width, settings, self._max_bytes)
 
     @property
     def reduction(self) -> Optional[Reduction]:
         """The fitted reduction, if there is one yet."""
         if self._reduction is None and self.store is not None:
-            path = self.store.folder / REDUCTION
-            if path.exists():
-                width = self.teacher.width
-                self._reduction = load_reduction(path, width, self.width)
+            self._reduction = self.store.reduction
         return self._reduction
 
     def prepare(self, docs: Iterable[Doc]) -> None:
         """Fit the reduction to the first docs, and keep the targets of all on disk.
 
-        docs: The whole corpus; they are read up to where nothing is left to be done.
+        docs: The whole corpus; they are read as far as there is something to do.
         Interrupted and called again with the same docs, it goes on where it was, and
-        what it keeps is the same bit by bit, on one machine and number of threads.
+        what it keeps is the same to the bit, on one machine and number of threads.
         Progress goes to standard error if that is a terminal.
         """
         if self.store is None and self.reduction is not None:
@@ -93,27 +88,23 @@ class Targets:
     def __call__(self, docs: List[Doc]) -> NDArray:
         """Return the targets of all tokens, (N, width) float32, from disk if possible.
 
-        Rows of NaN for tokens that the teacher has nothing to say about. If there is no
-        reduction yet, these docs are what it is fitted to.
+        Rows of NaN for tokens that the teacher has no row for. If there is no reduction
+        yet, it is fitted to these docs.
         """
+        docs = [doc for doc in docs if len(doc)]
+        keys = [hash_doc(doc) for doc in docs]
+        by_key = dict(zip(keys, docs, strict=True))
         found: Dict[int, NDArray] = {}
-        missing: Dict[int, Doc] = {}
-        keys = numpy.asarray([hash_doc(doc) for doc in docs], dtype="uint64")
-        places = numpy.full(len(docs), -1)
         if self.store is not None and self.reduction is not None:
-            places = self.store.find(keys)
-        for doc, key, place in zip(docs, keys.tolist(), places.tolist(), strict=True):
-            if key in found or not len(doc):
-                continue
-            rows = self.store.read(place) if self.store and place >= 0 else None
-            if rows is not None and len(rows) == len(doc):
-                found[key] = rows
-            else:
-                missing[key] = doc
+            found = self.store.read(list(by_key))
+        missing = {
+            key: doc
+            for key, doc in by_key.items()
+            if key not in found or len(found[key]) != len(doc)
+        }
         found.update(self._compute(missing))
-        blocks = [found[key] for key in keys.tolist() if key in found]
         empty = numpy.zeros((0, self.width), dtype="float16")
-        return numpy.concatenate([empty, *blocks]).astype("f")
+        return numpy.concatenate([empty, *(found[key] for key in keys)]).astype("f")
 
     def _groups(self, docs: Iterable[Doc]) -> Iterator[Dict[int, Doc]]:
         """Yield docs by their hashes, those that have no targets yet.
@@ -138,12 +129,12 @@ class Targets:
     def _has(self, key: int) -> bool:
         if self.store is None or self.reduction is None:
             return False
-        return bool(self.store.find(numpy.asarray([key], dtype="uint64"))[0] >= 0)
+        return key in self.store
 
     def _compute(
         self, docs: Dict[int, Doc], advance: Callable[[int], Any] = lambda n: None
     ) -> Dict[int, NDArray]:
-        """Run the teacher, and keep what it gives: (tokens, width) float16 by hash."""
+        """Run the teacher, and keep the targets: (tokens, width) float16 by hash."""
         if not docs:
             return {}
         rows = self.teacher(list(docs.values()), advance)
@@ -154,14 +145,14 @@ class Targets:
                 key: numpy.full((len(doc), self.width), nothing)
                 for key, doc in docs.items()
             }
-        targets = [reduction(array) for array in rows]
+        targets = {key: reduction(array) for key, array in zip(docs, rows, strict=True)}
         if self.store is not None and not self.store.is_full:
-            self.store.add(numpy.asarray(list(docs), dtype="uint64"), targets)
-            self._tell_if_full(self.store)
-        return dict(zip(docs, targets, strict=True))
+            self.store.add(targets)
+            self._warn_if_full(self.store)
+        return targets
 
     def _fit(self, rows: NDArray) -> Optional[Reduction]:
-        """Fit the reduction to rows, and settle on it; None if there are none."""
+        """Fit the reduction to rows, and keep it; None if there are none."""
         rows = rows[~numpy.isnan(rows[:, 0])]
         if not len(rows):
             return None
@@ -169,20 +160,14 @@ class Targets:
         if self.store is None:
             self._reduction = fitted
         else:
-            try:
-                fitted.save(self.store.folder / REDUCTION)
-            except OSError as err:
-                raise InputError(
-                    f"targets: {describe_os_error(err, self.store.folder)}; check free "
-                    "space and permissions, or name another cache_dir"
-                ) from err
+            self.store.set_reduction(fitted)
         return self.reduction
 
-    def _tell_if_full(self, store: TargetStore) -> None:
+    def _warn_if_full(self, store: TargetStore) -> None:
         if store.is_full:
             logger.warning(
-                "%s: %.3g GB of targets are kept, and that is all that max_cache_gb "
-                "allows; others are computed each time",
+                "%s: holds %.3g GB of targets, all that max_cache_gb allows; others "
+                "are computed each time",
                 store.folder,
                 self._max_bytes / 1e9,
             )

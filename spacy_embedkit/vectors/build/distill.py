@@ -8,13 +8,13 @@ import numpy
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ...checks import InputError
+from ...checks import InputError, check_choice, check_range
 from ...text.read import read_texts
 from ...text.tokens import iter_tokens
-from ...checks import check_choice, check_range
-from ...transformer.encoder import (Encoder, load_encoder, torch_threads)
-from .mean_rows import mean_rows
+from ...transformer.inference import InferenceModel, load_inference_model, torch_threads
 from ..sources.source import Batch, Source
+from .mean_rows import mean_rows
+from .pca import principal_axes
 
 BATCH_ROWS = 4096
 # Of Arora et al. 2017: words with a larger share of the tokens are made shorter.
@@ -30,7 +30,7 @@ RANGES = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class DistillSettings:
     """How vectors are distilled. The defaults did best on word similarity in English.
 
     lang: Language code, or folder or package of a pipeline: its tokenizer is used.
@@ -73,32 +73,32 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check every setting."""
-        check_choice("how", self.how, ("isolated", "contexts"))
-        check_choice("weighting", self.weighting, ("none", "sif", "zipf"))
+        check_choice("distill", ("isolated", "contexts"), how=self.how)
+        check_choice("distill", ("none", "sif", "zipf"), weighting=self.weighting)
         for name, (low, high) in RANGES.items():
-            check_range(name, getattr(self, name), low, high)
+            check_range("distill", low, high, **{name: getattr(self, name)})
         if self.width is not None:
-            check_range("width", self.width, 1, 10_000)
+            check_range("distill", 1, 10_000, width=self.width)
 
 
 def distill(transformer: str, paths: Sequence[str], **settings: Any) -> Source:
     """Return static vectors for the words of raw text, from a transformer.
 
     transformer: Folder of a transformer, or its name on the Hugging Face hub, from
-        which it is downloaded then; see load_encoder.
+        which it is downloaded then; see load_pretrained.
     paths: Files of raw text, as in read_texts; read twice for contexts, so that
         standard input won't do there.
-    settings: Fields of Settings; lang has no default.
+    settings: Fields of DistillSettings; lang has no default.
     Rows are by falling frequency, float32. Memory: the table, and the count of each
     different word of the text. Progress goes to standard error if that is a terminal.
     Raises: InputError, for settings out of range, for broken or too little text and
         for a transformer that can't be used; ImportError naming the extra.
     """
-    chosen = Settings(**settings)
+    chosen = DistillSettings(**settings)
     if chosen.how == "contexts" and "-" in paths:
         raise InputError("contexts reads the text twice; save standard input to a file")
     with torch_threads(chosen.threads):
-        encoder = load_encoder(transformer, chosen.layers, chosen.device)
+        encoder = load_inference_model(transformer, chosen.layers, chosen.device)
         if chosen.remove_top >= encoder.width:
             raise InputError(
                 f"remove_top is {chosen.remove_top}, but {transformer} is "
@@ -117,7 +117,9 @@ def distill(transformer: str, paths: Sequence[str], **settings: Any) -> Source:
     return source
 
 
-def _count_words(paths: Sequence[str], settings: Settings) -> Tuple[List[str], NDArray]:
+def _count_words(
+    paths: Sequence[str], settings: DistillSettings
+) -> Tuple[List[str], NDArray]:
     """Return the V words by falling frequency, and their shares of the tokens (V,)."""
     counts: Counter[str] = Counter()
     texts = iter_tokens(settings.lang, read_texts(paths))
@@ -135,7 +137,10 @@ def _count_words(paths: Sequence[str], settings: Settings) -> Tuple[List[str], N
 
 
 def _encode(
-    encoder: Encoder, paths: Sequence[str], words: List[str], settings: Settings
+    encoder: InferenceModel,
+    paths: Sequence[str],
+    words: List[str],
+    settings: DistillSettings,
 ) -> Tuple[NDArray, NDArray]:
     """Return the words' rows, (V, width) float32, and which of them have one, (V,)."""
     rows = numpy.zeros((len(words), encoder.width), dtype="f")
@@ -166,12 +171,7 @@ def principal_components(
     Returns: (V, min(width, D - remove_top)) float32. Signs are chosen so that the
         largest entry of a component is positive. With all, distances stay the same.
     """
-    mean = rows.mean(axis=0, dtype="float64")
-    covariance = numpy.zeros((rows.shape[1],) * 2)
-    for start in range(0, len(rows), BATCH_ROWS):
-        block = rows[start : start + BATCH_ROWS] - mean
-        covariance += block.T @ block
-    axes = numpy.linalg.eigh(covariance)[1][:, ::-1]
+    mean, _, axes = principal_axes(rows)
     largest = numpy.abs(axes).argmax(axis=0)
     axes = axes * numpy.sign(axes[largest, numpy.arange(len(axes))])
     end = None if width is None else remove_top + width

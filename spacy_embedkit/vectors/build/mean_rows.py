@@ -7,14 +7,14 @@ import numpy
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ...transformer.encoder import Encoder, mean_states
+from ...transformer.inference import InferenceModel
 
 # Batches that are sorted together, so that texts of one batch are of one length.
 BATCHES_AT_ONCE = 32
 
 
 def mean_rows(
-    encoder: Encoder,
+    encoder: InferenceModel,
     texts: Iterable[List[str]],
     words: Sequence[str],
     most: int,
@@ -52,7 +52,7 @@ def _is_wanted(text: List[str], index: Any, counts: NDArray, most: int) -> bool:
 
 
 def _token_rows(
-    encoder: Encoder, texts: List[List[str]], special: bool
+    encoder: InferenceModel, texts: List[List[str]], special: bool
 ) -> Iterator[Tuple[str, NDArray]]:
     """Yield each token with the mean row of its wordpieces, if it has any.
 
@@ -70,7 +70,7 @@ def _token_rows(
     if not places:
         return
     text, token, piece = numpy.asarray(places).T
-    states = mean_states(encoder, pieces["input_ids"], pieces["attention_mask"])
+    states = encoder.mean_hidden_states(pieces["input_ids"], pieces["attention_mask"])
     rows = states.cpu().numpy()[text, piece]
     # The pieces of a token are neighbours: a new one starts where either changes.
     changes = (numpy.diff(text) != 0) | (numpy.diff(token) != 0)
@@ -82,7 +82,7 @@ def _token_rows(
 
 
 def _places(
-    encoder: Encoder, pieces: Any, n_texts: int, special: bool
+    encoder: InferenceModel, pieces: Any, n_texts: int, special: bool
 ) -> List[Tuple[int, int, int]]:
     """List text, token and position of all wordpieces that count, in order."""
     ids, mask = pieces["input_ids"].numpy(), pieces["attention_mask"].numpy()

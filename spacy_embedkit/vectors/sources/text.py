@@ -21,13 +21,13 @@ def open_text(input: Input, skip_bad: bool = False) -> Source:
     """Read vectors in text form, one word and its numbers per line.
 
     skip_bad: Leave out broken lines, and note how many they were. Without it, the
-        first one is an error; so it always is in a floret table, which has no words.
+        first one is an error; so it is always in a floret table, which has no words.
     """
-    layout = find_layout(input.shown, input.head)
+    layout = find_layout(input.label, input.head)
     notes: List[str] = []
     reader = _Reader(input, layout, skip_bad and layout.ngrams is None, notes)
     return Source(
-        path=input.shown,
+        path=input.label,
         format=layout.format,
         width=layout.width,
         batches=reader.batches(),
@@ -38,7 +38,7 @@ def open_text(input: Input, skip_bad: bool = False) -> Source:
 
 
 class _Reader:
-    """Reads the lines of one file, and keeps count of them."""
+    """Reads the lines of one file, and counts them."""
 
     def __init__(
         self, input: Input, layout: Layout, skip_bad: bool, notes: List[str]
@@ -57,13 +57,13 @@ class _Reader:
         """Yield all rows. Those before a broken line come before its error."""
         with self._input.open() as stream:
             stream.read(self._layout.begin)
-            for text in self._whole_lines(stream):
+            for text in self._complete_lines(stream):
                 begin = 0
                 while begin < len(text):
                     begin = yield from self._batch(text, begin)
         self._finish()
 
-    def _whole_lines(self, stream: BinaryIO) -> Iterator[bytes]:
+    def _complete_lines(self, stream: BinaryIO) -> Iterator[bytes]:
         rest = b""
         while data := stream.read(CHUNK_BYTES):
             end = data.rfind(b"\n") + 1
@@ -73,7 +73,7 @@ class _Reader:
             rest += data[end:]
             if len(rest) > MAX_LINE_BYTES:
                 raise InputError(
-                    f"{self._input.shown}, line {self._line}: is longer than "
+                    f"{self._input.label}, line {self._line}: is longer than "
                     f"{MAX_LINE_BYTES:,} bytes; expected one word and "
                     f"{self._layout.width} numbers per line"
                 )
@@ -81,7 +81,7 @@ class _Reader:
             yield rest + b"\n"
 
     def _batch(self, text: bytes, begin: int) -> Generator[Batch, None, int]:
-        # Yields at most one batch; returns where the next line begins.
+        # Yields one batch or none; returns where the next line begins.
         size = self._batch_rows
         rows = numpy.empty((size, self._layout.width), dtype="f")
         spans = numpy.empty((size, 2), dtype="int64")
@@ -119,7 +119,7 @@ class _Reader:
         number = self._line
         self._line += 1
         if state == BLANK:
-            # At the end of the file they do no harm.
+            # At the end of the file they are harmless.
             self._n_blank += 1
             return None
         if self._n_blank:
@@ -129,7 +129,7 @@ class _Reader:
         if state != GOOD:
             fault = _describe(text[line], self._layout.width)
         elif word is None:
-            fault = f"its word {_shown(text[span])} is not UTF-8"
+            fault = f"its word {_quote(text[span])} is not UTF-8"
         elif self._layout.ngrams is not None and word != str(self._n_rows):
             fault = f"is row {word[:40]!r}, but row {self._n_rows} comes next"
         else:
@@ -141,14 +141,14 @@ class _Reader:
     def _fault(self, line: int, what: str, n_lines: int = 1) -> None:
         if not self._skip_bad:
             raise InputError(
-                f"{self._input.shown}, line {line}: {what}; mend or delete the line, "
+                f"{self._input.label}, line {line}: {what}; fix or delete the line, "
                 "or get the file again"
             )
         self._first_bad = self._first_bad or f"line {line}, which {what}"
         self._n_bad += n_lines
 
     def _finish(self) -> None:
-        shown, n_read, n_said = self._input.shown, self._n_rows, self._layout.n_rows
+        label, n_read, n_header = self._input.label, self._n_rows, self._layout.n_rows
         if self._n_bad:
             self._notes.append(
                 f"{self._n_bad:,} broken lines were left out; the first is "
@@ -156,18 +156,18 @@ class _Reader:
             )
         if not n_read:
             raise InputError(
-                f"{shown}: has no rows that can be read; expected one word and "
+                f"{label}: has no rows that can be read; expected one word and "
                 f"{self._layout.width} numbers per line"
             )
-        if n_said in (None, n_read + self._n_bad):
+        if n_header in (None, n_read + self._n_bad):
             return
         if self._layout.ngrams is not None:
             raise InputError(
-                f"{shown}: the header says {n_said:,} rows, the file has {n_read:,}; "
+                f"{label}: the header has {n_header:,} rows, the file has {n_read:,}; "
                 "get the file again"
             )
         self._notes.append(
-            f"the header says {n_said:,} rows, the file has "
+            f"the header has {n_header:,} rows, the file has "
             f"{n_read + self._n_bad:,}: all {n_read:,} were read"
         )
 
@@ -180,7 +180,7 @@ def _decode(data: bytes) -> Optional[str]:
 
 
 def _describe(line: bytes, width: int) -> str:
-    # What is wrong with a line that the kernel could not read.
+    # Describes the fault of a line that the kernel could not read.
     if b"\0" in line:
         return "holds a NUL byte, so it is not text"
     fields = fields_of(line)
@@ -188,11 +188,11 @@ def _describe(line: bytes, width: int) -> str:
     if len(fields) > width and n_numbers < width:
         # The word may have spaces in it.
         bad = fields[-1 - n_numbers]
-        return f"{_shown(bad)} is not a number; expected a word and {width} numbers"
+        return f"{_quote(bad)} is not a number; expected a word and {width} numbers"
     if n_numbers <= width:
         n_numbers = len(fields) - 1
     return f"has {n_numbers} numbers, but {width} are expected"
 
 
-def _shown(data: bytes) -> str:
+def _quote(data: bytes) -> str:
     return repr(data[:40].decode("utf8", "backslashreplace"))

@@ -1,0 +1,1 @@
+"""Make tables of vectors: convert them from other formats, learn them, distil them."""
