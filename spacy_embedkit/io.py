@@ -38,11 +38,22 @@ def write_atomic(path: Path, *parts: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        _sync_folder(path.parent)
     except OSError:
         # A second error must not hide this one.
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    # Otherwise a power failure may take the new name back.
+    if os.name != "nt":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def check_output(folder: Path, *, replaces: str) -> None:
