@@ -13,7 +13,7 @@ from spacy.training import Example
 from spacy.util import Config, load_model_from_config
 from thinc.api import NumpyOps, set_current_ops, use_ops
 
-from spacy_embedkit.backend import EmbedkitOps
+from spacy_embedkit.backend import THREAD_VARIABLES, EmbedkitOps
 
 from .helpers.hidden_packages import HIDE
 from .helpers.tagger_configs import EMBEDS, HEAD
@@ -182,8 +182,7 @@ os.wait()
 def test_forked_process_multiplies_on_one_thread_unless_told(variables, expected):
     if (os.cpu_count() or 1) < 2:
         pytest.skip("needs two cores to tell")
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    env = {key: value for key, value in os.environ.items() if key not in names}
+    env = {k: v for k, v in os.environ.items() if k not in THREAD_VARIABLES}
     run = subprocess.run(
         [sys.executable, "-c", COUNT_THREADS],
         env={**env, **variables},
@@ -215,8 +214,7 @@ if __name__ == "__main__":
 
 def test_spawned_process_multiplies_on_one_thread(tmp_path):
     (tmp_path / "spawn.py").write_text(SPAWN)
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    env = {key: value for key, value in os.environ.items() if key not in names}
+    env = {k: v for k, v in os.environ.items() if k not in THREAD_VARIABLES}
     run = subprocess.run(
         [sys.executable, "spawn.py"],
         cwd=tmp_path,

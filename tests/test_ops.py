@@ -50,6 +50,35 @@ def test_unique_rows_takes_read_only_and_strided_rows():
     assert ops.unique_rows(rows)[1].tolist() == [0, 1, 2]
 
 
+@given(rows=key_rows())
+def test_find_rows_finds_the_rows_that_were_added(rows):
+    first, inverse = ops.unique_rows(rows)
+    table, slots = rows[first], ops.empty_slots(len(first))
+    half = len(table) // 2
+    ops.add_rows(table, 0, half, slots)
+    expected = numpy.where(inverse < half, inverse, -1)
+    assert_array_equal(ops.find_rows(rows, table, slots), expected)
+    ops.add_rows(table, half, len(table), slots)
+    assert_array_equal(ops.find_rows(rows, table, slots), inverse)
+
+
+def test_find_rows_finds_no_rows_of_another_width():
+    table, slots = numpy.arange(9, dtype="uint64").reshape(-1, 1), ops.empty_slots(9)
+    ops.add_rows(table, 0, len(table), slots)
+    pairs = numpy.asarray(list(itertools.product(range(9), range(50))), dtype="uint64")
+    assert set(ops.find_rows(pairs, table, slots).tolist()) == {-1}
+
+
+def test_checksum_of_samples_sees_every_step_and_the_end():
+    array = numpy.zeros(1000, dtype="f")
+    whole, sampled = ops.checksum(array), ops.checksum(array, 10)
+    for i, is_sampled in ((0, True), (1, False), (100, True), (999, True)):
+        changed = array.copy()
+        changed[i] = 1
+        assert ops.checksum(changed) != whole
+        assert (ops.checksum(changed, 10) != sampled) == is_sampled
+
+
 def test_reference_hash_is_fnv1a():
     # The published test vector of FNV-1a, 64 bit, read before it is mixed.
     h = reference_ops.FNV_OFFSET

@@ -4,7 +4,7 @@ import pickle
 
 import numpy
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from spacy.ml.models.tok2vec import MaxoutWindowEncoder
@@ -18,15 +18,6 @@ from spacy_embedkit.layers.window_nodes import match_nodes
 from .helpers.embeds import BUILDERS, gradients_of
 from .helpers.gradients import assert_gradient
 from .helpers.strategies import token_docs
-
-LENGTHS = [
-    [1],
-    [1, 1, 1],
-    [0, 3, 0, 0, 5, 0],
-    [2, 0, 1, 9],
-    list(range(12)),
-    [40, 1, 40],
-]
 
 
 def pair(width=8, window=1, pieces=3, depth=4):
@@ -71,9 +62,15 @@ def test_prediction_equals_stock(lengths, width, window, pieces, depth):
     assert_same(stock.predict(X), ours.predict(X), atol=1e-4)
 
 
-@pytest.mark.parametrize("lengths", LENGTHS)
-@pytest.mark.parametrize(("chunk", "block"), [(1, 1), (2, 3), (5, 7), (768, 8192)])
-@pytest.mark.parametrize("window", [1, 2])
+@given(
+    lengths=st.lists(st.integers(0, 12), min_size=1, max_size=8),
+    chunk=st.integers(1, 8),
+    block=st.integers(1, 20),
+    window=st.integers(1, 2),
+)
+@example(lengths=[2, 0, 1, 9], chunk=1, block=1, window=2)
+@example(lengths=[40, 1, 40], chunk=5, block=7, window=1)
+@settings(max_examples=30)
 def test_chunks_and_blocks_leave_no_seam(monkeypatch, lengths, chunk, block, window):
     monkeypatch.setattr(window_predict, "CHUNK", chunk)
     monkeypatch.setattr(window_predict, "BLOCK", block)
