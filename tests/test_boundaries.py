@@ -29,6 +29,7 @@ ZH = spacy.blank("zh")
         ('He left.\n"Why?"', ["He", '"']),
         ("What?! No!!! Well .... so", ["What", "No", "Well", "so"]),
         ("„Ja.“ „Nein.“ «Oui.» sagt", ["„", "„", "«", "sagt"]),
+        ("„Ja.“\nNein", ["„", "Nein"]),
         ("Yes.  Two spaces \u2028 break", ["Yes", "Two", "break"]),
         ("It is 3.5, or \n so", ["It", "so"]),
         ("東京です 。 はい", ["東京です", "はい"]),

@@ -149,8 +149,7 @@ def test_damaged_file_is_made_anew(corpus, tmp_path, log, monkeypatch, damage, p
     expected = facts(reader)
     counts = reader.counts
     path = files_in(tmp_path)[0]
-    whole = path.read_bytes()
-    path.write_bytes(damage(whole, place))
+    path.write_bytes(damage(path.read_bytes(), place))
     assert facts(corpus()) == expected
     assert len(log.messages) == 1
     assert f"{path.name} is damaged, or of an older version" in log.messages[0]

@@ -1,4 +1,4 @@
-"""Texts cut into docs: where, how long, and that nothing is lost."""
+"""Texts made into docs: where they are cut, how long docs are, that nothing is lost."""
 
 import json
 
@@ -43,11 +43,11 @@ def solid(texts):
     st.sampled_from([1, 3, 10, 1000]),
     st.sampled_from([1, 4, 1000]),
 )
-def test_no_character_is_lost(texts, longest, shortest, join_short, most, run):
+def test_no_character_is_lost(texts, longest, shortest, join_short, max_chars, max_run):
     counts = Counts()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(split, "MAX_CHARACTERS", most)
-        patch.setattr(split, "MAX_RUN", run)
+        patch.setattr(split, "MAX_CHARACTERS", max_chars)
+        patch.setattr(split, "MAX_RUN", max_run)
         docs = docs_of(
             *texts,
             max_length=longest,
@@ -89,7 +89,7 @@ def test_no_character_of_a_file_is_lost(
 
 
 @pytest.mark.parametrize(
-    ("text", "most", "expected"),
+    ("text", "max_length", "expected"),
     [
         ("One two . Three . Four five", 6, ["One two . Three .", "Four five"]),
         ("One two! Three? Four five", 6, ["One two! Three?", "Four five"]),
@@ -105,9 +105,9 @@ def test_no_character_of_a_file_is_lost(
         ("a b c d e f g h i", 6, ["a b c d e f", "g h i"]),
     ],
 )
-def test_long_text_is_split_after_a_sentence(text, most, expected):
+def test_long_text_is_split_after_a_sentence(text, max_length, expected):
     nlp = spacy.blank("zh") if "一" in text else NLP
-    assert texts_of(text, nlp=nlp, max_length=most, min_length=1) == expected
+    assert texts_of(text, nlp=nlp, max_length=max_length, min_length=1) == expected
 
 
 def test_rest_of_a_split_text_is_not_short():

@@ -169,35 +169,35 @@ def tokenizers(folders):
 GETTERS = {}
 
 
-def wordpiece_spans(folder, most, context):
+def wordpiece_spans(folder, max_wordpieces, context):
     """One getter for all examples: tokenizers take longer to load than to use."""
-    if (folder, most, context) not in GETTERS:
-        getter = build_wordpiece_spans_v1(most, folder, context)
+    if (folder, max_wordpieces, context) not in GETTERS:
+        getter = build_wordpiece_spans_v1(max_wordpieces, folder, context)
         getter._has_warned = True
-        GETTERS[folder, most, context] = getter
-    return GETTERS[folder, most, context]
+        GETTERS[folder, max_wordpieces, context] = getter
+    return GETTERS[folder, max_wordpieces, context]
 
 
 @pytest.mark.parametrize("kind", ["bert", "bpe"])
 @given(
     texts=st.lists(odd_texts, max_size=3),
-    most=st.sampled_from([8, 9, 16, 30]),
+    max_wordpieces=st.sampled_from([8, 9, 16, 30]),
     context=st.sampled_from([0, 1, 2]),
     nlp=st.sampled_from([NLP, SENTENCIZED]),
 )
 @settings(max_examples=150)
 def test_wordpiece_spans_keep_every_promise(
-    kind, folders, tokenizers, texts, most, context, nlp
+    kind, folders, tokenizers, texts, max_wordpieces, context, nlp
 ):
     docs = list(nlp.pipe(texts))
     for doc, spans in zip(
-        docs, wordpiece_spans(folders[kind], most, context)(docs), strict=True
+        docs, wordpiece_spans(folders[kind], max_wordpieces, context)(docs), strict=True
     ):
         cores = core_ranges(spans)
         assert [i for core in cores for i in range(*core)] == list(range(len(doc)))
         for span, (start, end) in zip(spans, cores, strict=True):
             size = len(tokenizers[kind](span.text)["input_ids"])
-            assert size <= most or len(span) == 1
+            assert size <= max_wordpieces or len(span) == 1
             assert span.start <= start < end <= span.end
             assert context or (span.start, span.end) == (start, end)
 

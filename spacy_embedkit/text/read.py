@@ -130,7 +130,7 @@ def _cut_line(file: BinaryIO, line: bytes, where: str) -> Iterator[Piece]:
     """Yield a line of plain text in parts; `line` is the start or all of it."""
     before = 0
     while len(line) >= PIECE_BYTES and not line.endswith(b"\n"):
-        text, n_bytes = _decode(line, where, before, is_whole=False)
+        text, n_bytes = _decode(line, where, before, is_complete=False)
         end = cut_text(text, len(text))
         yield Piece(text[:end], before == 0)
         rest = text[end:].encode() + line[n_bytes:]
@@ -140,11 +140,11 @@ def _cut_line(file: BinaryIO, line: bytes, where: str) -> Iterator[Piece]:
 
 
 def _decode(
-    line: bytes, where: str, before: int = 0, is_whole: bool = True
+    line: bytes, where: str, before: int = 0, is_complete: bool = True
 ) -> Tuple[str, int]:
     """Return the text and the number of its bytes; `before` come before the line."""
     try:
-        return codecs.utf_8_decode(line, "strict", is_whole)
+        return codecs.utf_8_decode(line, "strict", is_complete)
     except UnicodeDecodeError as err:
         raise InputError(
             f"{where}: byte {before + err.start + 1} is {line[err.start]:#04x}, which "
