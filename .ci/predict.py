@@ -1,4 +1,4 @@
-"""Print what a pipeline says of each token of a text file: PIPELINE FILE."""
+"""Print the annotation of each token of a text file: PIPELINE FILE."""
 
 import sys
 from pathlib import Path

@@ -63,7 +63,7 @@ def main(
         Path,
         typer.Option(
             help="Sentences: CoNLL-U, or JSONL with a key text.",
-            show_default="dev part of UD English EWT if at hand, or the sample",
+            show_default="assets/sample.conllu",
         ),
     ] = DEFAULT_TEXTS,
     repeats: Annotated[int, typer.Option(min=3, help="Paired runs of a row.")] = 15,

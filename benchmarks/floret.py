@@ -20,7 +20,7 @@ NGRAMS = Ngrams("floret", 3, 5, hash_count=2, hash_seed=2166136261)
 
 
 def run(setting: Setting) -> list[Row | Figure]:
-    """Look up batches of 1,000 docs, with nothing and with all words remembered."""
+    """Look up batches of 1,000 docs, with an empty and with a warm cache."""
     random = numpy.random.default_rng(0)
     data = random.normal(size=(ROWS, WIDTH)).astype("f")
     strings = setting.docs[0].vocab.strings
@@ -52,7 +52,7 @@ def make_table(data: numpy.ndarray, strings: StringStore) -> MappedVectors:
 
 
 def batches_of(docs: list[Doc], size: int) -> list[list[Doc]]:
-    """Cut into whole batches, at least one."""
+    """Cut into full batches, at least one batch."""
     return [docs[i : i + size] for i in range(0, max(1, len(docs) - size + 1), size)]
 
 
@@ -68,8 +68,8 @@ def look_up(get_batch: Callable, keys: list[numpy.ndarray]) -> None:
 
 
 def look_up_cold(vectors: MappedVectors, keys: list[numpy.ndarray]) -> None:
-    """Get the vectors of each batch, with nothing remembered."""
+    """Get the vectors of each batch, with an empty cache."""
     for part in keys:
-        # A table that is set anew has nothing remembered.
+        # Setting the table empties the cache.
         vectors.table = vectors.table
         vectors.get_batch(part)

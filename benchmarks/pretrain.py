@@ -35,12 +35,13 @@ from spacy_embedkit.architectures import (
     build_multi_hash_embed_v1,
 )
 from spacy_embedkit.backend import EmbedkitOps
-from spacy_embedkit.pretraining.losses import characters_loss, vectors_loss
 from spacy_embedkit.pretraining.masked_model import HeadLoss, Prediction
 from spacy_embedkit.pretraining.masking import TokenMasking, WordSample
 from spacy_embedkit.pretraining.objectives import (
     build_pretrain_characters_v1,
     build_pretrain_vectors_v1,
+    characters_loss,
+    vectors_loss,
 )
 
 from .embed import Build, efficiency_embed

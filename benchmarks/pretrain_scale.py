@@ -12,8 +12,8 @@ from thinc.api import Config
 from tqdm import tqdm
 
 from .processes import run_python
+from .texts import DATA
 from .timing import Figure, Setting
-from .wordsim import DATA
 
 TIMES = 50
 # Of the small corpus, about: an epoch of the large one is then a million words.

@@ -14,10 +14,10 @@ from thinc.api import fix_random_seed, require_cpu
 
 from spacy_embedkit import use_fast_ops
 from spacy_embedkit.layers import static_vectors
-from spacy_embedkit.layers.types import CACHE_ROWS, MEMORY
-from spacy_embedkit.row_cache import RowCache
-from spacy_embedkit.vectors.build.convert import Settings, convert
-from spacy_embedkit.vectors.look import open_vectors
+from spacy_embedkit.layers.per_type import CACHE_ROWS
+from spacy_embedkit.row_cache import CACHE, RowCache
+from spacy_embedkit.vectors.build.convert import ConvertSettings, convert
+from spacy_embedkit.vectors.inspection import open_vectors
 from spacy_embedkit.vectors.sources import open_source
 
 from .floret import look_up
@@ -34,13 +34,13 @@ def run(setting: Setting) -> list[Row]:
     fix_random_seed(0)
     stock = StaticVectors(WIDTH).initialize(X=sentences[:1])
     if not use_fast_ops():
-        raise typer.BadParameter("the fast backend stands aside on this machine")
+        raise typer.BadParameter("the fast backend is not used on this machine")
     on_our_ops = StaticVectors(WIDTH).initialize(X=sentences[:1])
     sides = {}
     for state, cache_rows in (("warm", CACHE_ROWS), ("cold", 0)):
         ours = StaticVectors(WIDTH).initialize(X=sentences[:1])
         ours.replace_callbacks(static_vectors.predict_forward, init=ours.init)
-        ours.attrs[MEMORY] = RowCache(cache_rows)
+        ours.attrs[CACHE] = RowCache(cache_rows)
         sides[state] = ours
     require_cpu()
     rows = []
@@ -75,7 +75,7 @@ def lookup_rows(docs: list[Doc], repeats: int) -> list[Row]:
         for store in ("float32", "float16", "int8", "pq"):
             folder = Path(name) / store
             source = open_source(f"{name}/stock")
-            convert(source, folder, "en", Settings(dtype=store))  # type: ignore[arg-type]
+            convert(source, folder, "en", ConvertSettings(dtype=store))  # type: ignore[arg-type]
             rows.append(
                 compare(
                     f"get_batch, {store}",

@@ -15,9 +15,9 @@ from spacy_embedkit.pretraining.teacher.transformer_teacher import (
     TeacherSettings,
 )
 
-from .texts import join_docs
+from .texts import DATA, join_docs
 from .timing import Row, Setting, compare
-from .wordsim import DATA, package_folder
+from .wordsim import package_folder
 
 # spaCy's strided spans, and docs at once, as in its configs for transformers. Among
 # these its pipe puts docs of like length together.

@@ -1,6 +1,7 @@
 """The text that the benchmarks run on."""
 
 import json
+import os
 from pathlib import Path
 
 import spacy
@@ -9,12 +10,23 @@ from spacy.tokens import Doc
 from spacy.training.converters import conllu_to_docs
 
 ROOT = Path(__file__).parents[1]
-EWT = ROOT.parent / "shared" / "data" / "ud_english_ewt" / "en_ewt-ud-dev.conllu"
-DEFAULT_TEXTS = EWT if EWT.exists() else ROOT / "assets" / "sample.conllu"
+# Folder of data sets that some benchmarks need.
+DATA = Path(os.environ.get("EMBEDKIT_DATA", "data"))
+DEFAULT_TEXTS = ROOT / "assets" / "sample.conllu"
+
+
+def data_folder(name: str) -> Path:
+    """Return the folder of a data set."""
+    if not (DATA / name).is_dir():
+        raise typer.BadParameter(
+            f"{DATA / name} is not a folder; set the environment variable "
+            f"EMBEDKIT_DATA to the folder that holds {name}"
+        )
+    return DATA / name
 
 
 def load_docs(path: Path) -> list[Doc]:
-    """Read one doc a sentence, tokenized and annotated as the file says, if it does."""
+    """Read one doc per sentence, with the tokens and annotation of the file, if any."""
     if not path.is_file():
         raise typer.BadParameter(
             f"{path} is not a file; give --texts a .conllu or .jsonl file"

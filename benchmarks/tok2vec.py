@@ -9,7 +9,7 @@ from spacy.tokens import Doc
 from thinc.api import Model, require_cpu
 
 from spacy_embedkit import accelerate, use_fast_ops
-from spacy_embedkit.layers import window_encoder
+from spacy_embedkit.layers.window_nodes import match_nodes
 
 from .pipe import load
 from .texts import batches, join_docs
@@ -56,8 +56,8 @@ def run(setting: Setting) -> list[Row]:
 
 def encoder_flops(encode: Model) -> int:
     """Floating-point operations of the encoder's matrix products for one word."""
-    layers = window_encoder.find_layers(encode)
-    return sum(2 * nodes.maxout.get_param("W").size for nodes in layers)
+    layers = match_nodes(encode) or []
+    return sum(2 * int(nodes.maxout.get_param("W").size) for nodes in layers)
 
 
 def predict(model: Model, parts: list[list[Doc]]) -> None:

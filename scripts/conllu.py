@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from common import ProjectError
+from spacy_embedkit.checks import InputError
 
 COLUMNS = 10
 TAGS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X"
@@ -63,7 +63,7 @@ def read_texts(text: str, name: str) -> Iterator[tuple[str, str]]:
             found = True
             yield sentence.document, sentence.text
     if not found:
-        raise ProjectError(f"{name}: no '# text =' line; give a CoNLL-U file with text")
+        raise InputError(f"{name}: no '# text =' line; give a CoNLL-U file with text")
 
 
 def read_sentences(text: str, name: str) -> Iterator[Sentence]:
@@ -79,13 +79,13 @@ def read_sentences(text: str, name: str) -> Iterator[Sentence]:
         found = True
         yield sentence
     if not found:
-        raise ProjectError(f"{name}: holds no sentence; give an annotated CoNLL-U file")
+        raise InputError(f"{name}: holds no sentence; give an annotated CoNLL-U file")
 
 
 def add_word(sentence: Sentence, heads: list[int], row: list[str], where: str) -> None:
     """Check one line of ten columns and add its word, if it is a syntactic one."""
     if len(row) != COLUMNS:
-        raise ProjectError(
+        raise InputError(
             f"{where}: {len(row)} columns, but CoNLL-U has {COLUMNS}; "
             "separate them by single tabs"
         )
@@ -95,13 +95,13 @@ def add_word(sentence: Sentence, heads: list[int], row: list[str], where: str) -
         return
     expected = len(sentence.words) + 1
     if index != str(expected):
-        raise ProjectError(f"{where}: word number {index!r}, expected {expected}")
+        raise InputError(f"{where}: word number {index!r}, expected {expected}")
     if not form.strip():
-        raise ProjectError(f"{where}: the word form is empty; write '_' for none")
+        raise InputError(f"{where}: the word form is empty; write '_' for none")
     if tag not in UPOS:
-        raise ProjectError(f"{where}: tag {tag!r} is no universal part of speech")
+        raise InputError(f"{where}: tag {tag!r} is not a universal part of speech")
     if head != "_" and not (head.isascii() and head.isdigit()):
-        raise ProjectError(
+        raise InputError(
             f"{where}: head {head!r} is not a whole number; "
             "write a word number, 0 for the root, or '_' for none"
         )
@@ -125,15 +125,15 @@ def check_heads(sentence: Sentence, heads: list[int], where: str) -> None:
         sentence.deps = []
         return
     if len(heads) != size:
-        raise ProjectError(
+        raise InputError(
             f"{where}: {len(heads)} of {size} words have a head; annotate all or none"
         )
     if max(heads) > size:
-        raise ProjectError(f"{where}: head {max(heads)} is beyond its {size} words")
+        raise InputError(f"{where}: head {max(heads)} is beyond its {size} words")
     for start in range(1, size + 1):
         word, steps = start, 0
         while word and steps <= size:
             word, steps = heads[word - 1], steps + 1
         if word:
-            raise ProjectError(f"{where}: the heads of word {start} go in a circle")
+            raise InputError(f"{where}: the heads of word {start} go in a circle")
     sentence.heads = heads

@@ -9,19 +9,15 @@ from itertools import groupby, takewhile
 from pathlib import Path
 
 import spacy
-from common import (
-    ProjectError,
-    parser_for,
-    positive,
-    read_source,
-    run_main,
-    whole_output,
-)
+from common import parser_for, positive, read_source, run_main
 from conllu import Sentence, read_sentences, read_texts
 from rawtext import Unit, pack, read_jsonl, read_lines
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from tqdm import tqdm
+
+from spacy_embedkit.checks import InputError
+from spacy_embedkit.io import atomic_folder
 
 SPLITS = ("train", "dev", "test")
 HELD_OUT_SHARE = 0.1
@@ -36,7 +32,7 @@ def split_documents(sizes: dict[str, int]) -> dict[str, str]:
         than half of it; then dev is done the same way, and the rest is train.
     """
     if len(sizes) < len(SPLITS):
-        raise ProjectError(
+        raise InputError(
             f"{len(sizes)} documents cannot be split in train, dev and test; "
             "give at least 3, told apart by sent_id"
         )
@@ -78,13 +74,13 @@ def load(spec: str) -> list[Sentence]:
 
 
 def make_docs(
-    nlp: Language, sentences: Iterable[Sentence], longest: int
+    nlp: Language, sentences: Iterable[Sentence], max_sentences: int
 ) -> Iterator[Doc]:
-    """Join at most `longest` consecutive sentences of a document to a Doc."""
+    """Join at most `max_sentences` consecutive sentences of a document to a Doc."""
     for _, group in groupby(sentences, key=lambda sentence: sentence.document):
         members = list(group)
-        for start in range(0, len(members), longest):
-            yield make_doc(nlp, members[start : start + longest])
+        for start in range(0, len(members), max_sentences):
+            yield make_doc(nlp, members[start : start + max_sentences])
 
 
 def make_doc(nlp: Language, sentences: list[Sentence]) -> Doc:
@@ -152,16 +148,18 @@ def token_counter(nlp: Language) -> Callable[[str], int]:
 
 
 def write_raw(
-    nlp: Language, units: Iterable[Unit], path: Path, most: int | None
+    nlp: Language, units: Iterable[Unit], path: Path, max_tokens: int | None
 ) -> Counter[str]:
     """Write raw text as one JSON record per document, and count what was done.
 
-    most (int): Tokens after which no more is read; None for all.
+    max_tokens (int): Tokens after which no more is read; None for all.
     """
     counts: Counter[str] = Counter()
     bar = tqdm(units, "raw text", unit=" texts", mininterval=1)
     packed = pack(bar, token_counter(nlp), counts)
-    texts = list(takewhile(lambda _: not most or counts["tokens"] <= most, packed))
+    texts = list(
+        takewhile(lambda _: not max_tokens or counts["tokens"] <= max_tokens, packed)
+    )
     counts["documents"] = len(texts)
     # Pretraining reads in file order: mixed, or the last source would weigh most.
     texts.sort(key=lambda text: hashlib.sha256(text.encode()).digest())
@@ -171,13 +169,15 @@ def write_raw(
     return counts
 
 
-def write_parts(nlp: Language, banks: dict[str, Parts], out: Path, longest: int) -> str:
+def write_parts(
+    nlp: Language, banks: dict[str, Parts], out: Path, max_sentences: int
+) -> str:
     """Write split/treebank.spacy for all treebanks; return a table of their sizes."""
     lines = []
     for name, parts in banks.items():
         for split in SPLITS:
             (out / split).mkdir(exist_ok=True)
-            docs = list(make_docs(nlp, parts[split], longest))
+            docs = list(make_docs(nlp, parts[split], max_sentences))
             DocBin(docs=docs).to_disk(out / split / f"{name}.spacy")
             words, documents = sum(map(len, docs)), {s.document for s in parts[split]}
             parsed = "heads" if docs[0].has_annotation("DEP") else "no heads"
@@ -196,7 +196,7 @@ def named(option: str) -> tuple[str, str]:
     """Split NAME=SOURCE."""
     name, separator, spec = option.partition("=")
     if not separator or not name.isidentifier():
-        raise ProjectError(f"--treebank {option!r}: write NAME=SOURCE")
+        raise InputError(f"--treebank {option!r}: write NAME=SOURCE")
     return name, spec
 
 
@@ -209,7 +209,12 @@ def parse_args() -> Namespace:
     add("--treebank", action="append", required=True, metavar="NAME=SOURCE")
     add("--raw", action="append", default=[], metavar="SOURCE")
     add("--tokens", type=positive, help="of raw text, those of the treebanks first")
-    add("--longest", type=positive, default=10, help="sentences in a training document")
+    add(
+        "--max-sentences",
+        type=positive,
+        default=10,
+        help="sentences in a training document",
+    )
     return parser.parse_args()
 
 
@@ -222,9 +227,8 @@ def main() -> None:
     for spec in args.raw:
         units += read_units(spec)
     left_out: Counter[str] = Counter()
-    with whole_output(args.out) as out:
-        out.mkdir()
-        table = write_parts(nlp, banks, out, args.longest)
+    with atomic_folder(args.out) as out:
+        table = write_parts(nlp, banks, out, args.max_sentences)
         kept = without_held_out(units, banks, left_out)
         counts = write_raw(nlp, kept, out / "raw.jsonl", args.tokens) + left_out
         lines = [f"raw text, {key}: {value}" for key, value in counts.items()]

@@ -1,6 +1,6 @@
 """Packs running text into documents that spaCy's reader of raw text keeps.
 
-That reader drops documents of fewer than 5 and of 500 or more tokens without a word,
+That reader drops documents of fewer than 5 and of 500 or more tokens silently,
 so short texts are joined here, long ones cut, and everything done is counted.
 """
 
@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from common import ProjectError
+from spacy_embedkit.checks import InputError
 
 SHORTEST = 5
 TARGET = 200
@@ -47,10 +47,10 @@ def read_jsonl(text: str, name: str) -> Iterator[Unit]:
         try:
             record = json.loads(line)
         except ValueError as err:
-            raise ProjectError(f"{name}, line {number}: not JSON ({err})") from err
+            raise InputError(f"{name}, line {number}: not JSON ({err})") from err
         value = record.get("text") if isinstance(record, dict) else None
         if not isinstance(value, str):
-            raise ProjectError(
+            raise InputError(
                 f'{name}, line {number}: {line[:40]!r} has no string under "text"; '
                 'write {"text": "..."}'
             )
@@ -95,7 +95,7 @@ def pack(
 
     units: Pairs of paragraph and text; texts of one paragraph are joined.
     count: Gives the number of tokens of a text.
-    counts: Takes the number of texts joined, cut, mended and left empty.
+    counts: Takes the number of texts joined, cut, repaired and left empty.
     """
     last, buffer, total, group = "", list[str](), 0, ""
     for new_group, raw in units:
@@ -117,7 +117,7 @@ def pack(
             group = new_group
             counts["tokens"] += size
     if total < SHORTEST and not last:
-        raise ProjectError(
+        raise InputError(
             f"the raw text holds {total} tokens, but at least {SHORTEST} are needed; "
             "give more text"
         )

@@ -4,35 +4,30 @@ The folder is for training a smaller pipeline: silver.spacy has the documents th
 pipeline annotated, gold.spacy those that people did.
 """
 
-import os
 from argparse import Namespace
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from common import (
-    ONE_THREAD,
-    ProjectError,
-    parser_for,
-    positive,
-    read_source,
-    run_main,
-    whole_output,
-)
+from common import parser_for, positive, read_source, run_main
 from rawtext import read_jsonl
+from threadpoolctl import threadpool_limits
+
+from spacy_embedkit.checks import InputError
+from spacy_embedkit.io import atomic_folder
 
 # What the taggers and parsers of the project learn from.
 ATTRS = ("ORTH", "SPACY", "TAG", "HEAD", "DEP")
 
 
-def read_gold(nlp: Any, path: Path, most: int | None) -> list[Any]:
+def read_gold(nlp: Any, path: Path, limit: int | None) -> list[Any]:
     """Read the first documents of a .spacy file, or all."""
     from spacy.tokens import DocBin
 
     if not path.is_file():
-        raise ProjectError(f"{path}: no such file; run the step that makes it first")
-    return list(islice(DocBin().from_disk(path).get_docs(nlp.vocab), most))
+        raise InputError(f"{path}: no such file; run the step that makes it first")
+    return list(islice(DocBin().from_disk(path).get_docs(nlp.vocab), limit))
 
 
 def annotate(nlp: Any, raw: str) -> Iterator[Any]:
@@ -57,7 +52,7 @@ def write(docs: Iterator[Any], path: Path) -> str:
     words = 0
     for doc in docs:
         if not (doc.has_annotation("TAG") and doc.has_annotation("DEP")):
-            raise ProjectError(
+            raise InputError(
                 f"{path.name}: {doc.text[:40]!r} has no tags or no heads; give a "
                 "pipeline with a tagger and a parser, and gold documents with both"
             )
@@ -82,20 +77,19 @@ def parse_args() -> Namespace:
 def main() -> None:
     """Do what the command line asks."""
     args = parse_args()
-    os.environ.update(ONE_THREAD)
     if not args.pipeline.is_dir():
-        raise ProjectError(
+        raise InputError(
             f"{args.pipeline}: no such folder; run the step that makes it first"
         )
     import spacy
 
     nlp = spacy.load(args.pipeline)
-    with whole_output(args.out) as out:
-        out.mkdir()
+    # More threads add up in another order, and few labels would come out another way.
+    with threadpool_limits(1), atomic_folder(args.out) as out:
         gold = read_gold(nlp, args.gold, args.docs)
-        said = [write(iter(gold), out / "gold.spacy")]
-        said.append(write(annotate(nlp, args.raw), out / "silver.spacy"))
-    print("\n".join(said))
+        lines = [write(iter(gold), out / "gold.spacy")]
+        lines.append(write(annotate(nlp, args.raw), out / "silver.spacy"))
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -1,75 +1,55 @@
 """Faster prediction for pipelines as they are: their weights, their configs."""
 
-import re
 from dataclasses import dataclass, field
-from typing import Callable, Dict, List, NamedTuple, Set, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Set, Tuple
 
 from spacy.language import Language
-from spacy.ml.staticvectors import forward as stock_static_vectors
-from thinc.api import Model, NumpyOps, Ops
-from thinc.layers.chain import forward as stock_chain
-from thinc.layers.with_array import forward as stock_with_array
+from thinc.api import Model, Ops
 
-from .backend import EmbedkitOps, limit_forked_processes
+from .backend import EmbedkitOps, is_stock_cpu, limit_forked_processes
 from .checks import check_not_negative
-from .layers import multi_hash, static_vectors, window_encoder
-from .layers.types import CACHE_ROWS, MEMORY
-from .row_cache import CachedValue, RowCache
-
-# Outlines of the trees that spaCy builds, see _outline.
-_MIX = r"chain\(chain\(maxout,layernorm\),dropout\)"
-_TABLE = r"chain\(array_getitem,hashembed\)"
-_LOOKUP = rf"with_array\((?:{_TABLE}|concatenate\({_TABLE}(?:,{_TABLE})+\))\)"
-_FEATURES = rf"featureextractor,list2ragged,{_LOOKUP}"
-_RESIDUAL = rf"residual\(chain\(expand_window,{_MIX}\)\)"
+from .layers import multi_hash, static_vectors, window_encoder, window_nodes
+from .layers.per_type import CACHE_ROWS
+from .layers.stock_nodes import stock
+from .ops import has_kernels
+from .row_cache import CACHE, CachedValue, RowCache
 
 
-class Kind(NamedTuple):
+class KnownLayer(NamedTuple):
     """A layer that accelerate knows.
 
-    outline: A pattern of its nodes. stock, fast: Its forward, and the one in its
-    place. attr: Attribute that holds what the fast one remembers.
+    stock, fast: Its forward, and the one that replaces it. match: Returns the nodes of
+    its tree, or None. make_cache: Makes the fast one's cache of that many rows.
     """
 
-    name: str
-    outline: str
     stock: Callable
     fast: Callable
-    attr: str
+    match: Callable[[Model], Any]
+    make_cache: Callable[[int], Any]
 
 
-KINDS = [
-    Kind(
-        "MultiHashEmbed",
-        rf"chain\((?:{_FEATURES}|concatenate\(chain\({_FEATURES}\),staticvectors\)),"
-        rf"with_array\({_MIX}\),ragged2list\)",
-        stock_chain,
-        multi_hash.predict_forward,
-        MEMORY,
+LAYERS = {
+    "MultiHashEmbed": KnownLayer(
+        stock.chain, multi_hash.predict_forward, multi_hash.match_nodes, RowCache
     ),
-    Kind(
-        "MaxoutWindowEncoder",
-        rf"with_array\((?:{_RESIDUAL}|chain\({_RESIDUAL}(?:,{_RESIDUAL})+\))\)",
-        stock_with_array,
+    "MaxoutWindowEncoder": KnownLayer(
+        stock.with_array,
         window_encoder.predict_forward,
-        window_encoder.WEIGHTS,
+        window_nodes.match_nodes,
+        lambda n_rows: CachedValue(),
     ),
     # By itself, in an embedding layer that is not known.
-    Kind(
-        "StaticVectors",
-        "staticvectors",
-        stock_static_vectors,
-        static_vectors.predict_forward,
-        MEMORY,
+    "StaticVectors": KnownLayer(
+        stock.staticvectors, static_vectors.predict_forward, lambda node: node, RowCache
     ),
-]
+}
 
 
 @dataclass
 class Acceleration:
     """What accelerate did to a pipeline.
 
-    changed: For each component, what of it predicts faster now.
+    changed: For each component, its parts that predict faster now.
     left_alone: Why a component, or its embedding or encoding layer, stayed as it was.
     """
 
@@ -79,7 +59,7 @@ class Acceleration:
     _ops: List[Tuple[Model, Ops]] = field(default_factory=list, repr=False)
 
     def undo(self) -> None:
-        """Give the layers of the pipeline their own prediction back."""
+        """Restore the prediction of the layers."""
         for model in _models(self._nlp).values():
             _undo(model)
         for node, ops in self._ops:
@@ -98,19 +78,20 @@ def accelerate(
 
     It looks for the layers of spacy.HashEmbedCNN, MultiHashEmbed, MaxoutWindowEncoder
     (every version) and for static vectors, in every component, shared or its own. They
-    compute once a word type what depends on no more than the word, remember it from
-    batch to batch for as long as the weights stay the same, and encode without waste
-    (see layers/window_encoder.py). Predictions are those of before within rounding: a
-    tensor of values around 1 differs by 1e-6 or so.
+    compute once per word type what depends on the word alone, cache it from batch to
+    batch while the weights stay the same, and encode without waste (see
+    layers/window_encoder.py). Predictions stay the same within rounding: a tensor of
+    values around 1 differs by about 1e-6.
 
-    Nothing else changes: layers train by their own code, and what is saved, by
-    to_disk or to_bytes, is what would have been saved before, so it loads where this
-    package is not installed.
+    Nothing else changes: layers train by their own code, and to_disk and to_bytes save
+    what they saved before, so it loads where this package is not installed.
 
-    cache_rows (int): Types that each embedding layer remembers, 0 or more.
-    fast_ops (bool): Let all components, the parser and the entity recognizer too,
-        multiply by backend.EmbedkitOps, if they use thinc's backend for the CPU.
-    Returns what was changed and what was left alone; its undo() takes it all back.
+    nlp (Language): The pipeline, changed in place.
+    cache_rows (int): Types whose rows each embedding layer caches, 0 or more; 0 turns
+        the caches off. A row takes 4 * width bytes.
+    fast_ops (bool): Whether components that use thinc's backend for the CPU, the parser
+        and the entity recognizer too, multiply by backend.EmbedkitOps.
+    Returns what was changed and what was left alone; its undo() reverts it.
     Raises: TypeError if nlp is not a spaCy pipeline, ValueError on cache_rows.
     """
     if not isinstance(nlp, Language):
@@ -118,7 +99,7 @@ def accelerate(
             f"accelerate: got {nlp!r:.80}, of type {type(nlp).__name__}; give it a "
             "pipeline, such as spacy.load returns"
         )
-    check_not_negative("accelerate", "cache_rows", cache_rows)
+    check_not_negative("accelerate", cache_rows=cache_rows)
     result, ops = Acceleration(nlp), EmbedkitOps()
     models = _models(nlp)
     for name, _ in nlp.components:
@@ -126,17 +107,17 @@ def accelerate(
             result.left_alone[name] = "it has no model"
             continue
         model = models[name]
-        if not isinstance(model.ops, NumpyOps):
+        if not has_kernels(model.ops):
             result.left_alone[name] = (
-                f"it runs on {type(model.ops).__name__}, and only layers on a CPU are "
-                "made faster"
+                f"it runs on {type(model.ops).__name__}; only layers on a CPU are "
+                "accelerated"
             )
             continue
         _undo(model)
         changed = _accelerate_layers(model, cache_rows)
         reason = _find_unknown(model)
         if fast_ops:
-            switched = [node for node in model.walk() if type(node.ops) is NumpyOps]
+            switched = [node for node in model.walk() if is_stock_cpu(node.ops)]
             result._ops += [(node, node.ops) for node in switched]
             changed += ["fast ops"] if switched else []
             for node in switched:
@@ -161,25 +142,24 @@ def _accelerate_layers(model: Model, cache_rows: int) -> List[str]:
     for node in model.walk():
         if node.id in done:
             continue
-        for kind in KINDS:
-            if node._func is kind.stock and re.fullmatch(kind.outline, _outline(node)):
-                if kind.attr == MEMORY:
-                    node.attrs[MEMORY] = RowCache(cache_rows)
-                else:
-                    node.attrs[kind.attr] = CachedValue()
-                node.replace_callbacks(kind.fast, init=node.init)
+        if _is_ours(node):
+            # It matches the nodes inside itself, so they have to stay stock ones.
+            done.update(inner.id for inner in node.walk())
+        for name, layer in LAYERS.items():
+            if node._func is layer.stock and layer.match(node) is not None:
+                node.attrs[CACHE] = layer.make_cache(cache_rows)
+                node.replace_callbacks(layer.fast, init=node.init)
                 done.update(inner.id for inner in node.walk())
-                changed.append(kind.name)
-                break
+                changed.append(name)
     return changed
 
 
 def _undo(model: Model) -> None:
     for node in model.walk():
-        for kind in KINDS:
-            if node._func is kind.fast:
-                node.replace_callbacks(kind.stock, init=node.init)
-                del node.attrs[kind.attr]
+        for layer in LAYERS.values():
+            if node._func is layer.fast:
+                node.replace_callbacks(layer.stock, init=node.init)
+                del node.attrs[CACHE]
 
 
 def _find_unknown(model: Model) -> str:
@@ -190,7 +170,7 @@ def _find_unknown(model: Model) -> str:
             layer = node.maybe_get_ref(ref)
             # Ours by its forward, or by that of what Tok2Vec.v1 puts it into.
             if layer is not None and not any(
-                _origin(outer).startswith("spacy_embedkit.")
+                _is_ours(outer)
                 for outer in (layer, *node.layers)
                 if layer in outer.walk()
             ):
@@ -198,15 +178,5 @@ def _find_unknown(model: Model) -> str:
     return "; ".join(unknown)
 
 
-def _outline(node: Model) -> str:
-    """Write a layer as its kind and those of the layers in it: "chain(maxout,mish)"."""
-    name = _origin(node)
-    for package in ("thinc.layers.", "spacy.ml."):
-        name = name.removeprefix(package)
-    inner = ",".join(map(_outline, node.layers))
-    return f"{name}({inner})" if inner else name
-
-
-def _origin(node: Model) -> str:
-    """Return the module that the forward of a layer comes from."""
-    return getattr(node._func, "__module__", None) or ""
+def _is_ours(node: Model) -> bool:
+    return (getattr(node._func, "__module__", "") or "").startswith("spacy_embedkit.")

@@ -1,31 +1,26 @@
-"""Checks of settings, the error that users read, and optional libraries."""
+"""Checks of settings, the error that users read, and optional libraries.
+
+A check takes the name of what is set up, then the settings by their names:
+`check_positive("MultiHashEmbed.v1", width=width)`. Checks of numbers let None pass.
+"""
 
 from importlib import import_module
+from math import inf
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 from spacy.attrs import intify_attr
 
-# Attributes whose values are texts, so that n-grams and words can be told.
+Number = Optional[float]
+
+# Attributes whose values are texts.
 TEXT_ATTRS = ("ORTH", "NORM", "LOWER", "SHAPE", "PREFIX", "SUFFIX")
 
 
 class InputError(ValueError):
-    """Something in the user's files or settings that they can mend.
+    """Something in the user's files or settings that they can fix.
 
     Its text is the one line they read: where it is, what was found, what to do.
     """
-
-
-def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """Raise InputError unless value is one of choices."""
-    if value not in choices:
-        raise InputError(f"{name} is {value!r}; choose one of {', '.join(choices)}")
-
-
-def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Raise InputError unless low <= value <= high."""
-    if not low <= value <= high:
-        raise InputError(f"{name} is {value}, but {low} to {high} is allowed")
 
 
 def import_extra(module: str, extra: str) -> Any:
@@ -43,24 +38,42 @@ def one_line(err: Exception) -> str:
     return " ".join(str(err).split())
 
 
-def check_positive(name: str, setting: str, value: int) -> None:
-    """Raise ValueError unless the value is 1 or more."""
-    if value < 1:
-        raise ValueError(
-            f"{name}: {setting} is {value}, but 1 or more is needed; raise it"
-        )
+def check_choice(name: str, choices: Sequence[str], /, **settings: object) -> None:
+    """Raise InputError unless every setting is one of the choices."""
+    for setting, value in settings.items():
+        if value not in choices:
+            raise InputError(
+                f"{name}: {setting} is {value!r}; choose one of {', '.join(choices)}"
+            )
 
 
-def check_not_negative(name: str, setting: str, value: int) -> None:
-    """Raise ValueError unless the value is 0 or more."""
-    if value < 0:
-        raise ValueError(f"{name}: {setting} is {value}, but 0 or more is needed")
+def check_range(
+    name: str, low: float, high: float, /, **settings: Optional[float]
+) -> None:
+    """Raise InputError unless low <= value <= high for every setting."""
+    allowed = (
+        f"{low} or more is needed" if high == inf else f"{low} to {high} is allowed"
+    )
+    for setting, value in settings.items():
+        if value is not None and not low <= value <= high:
+            raise InputError(f"{name}: {setting} is {value}, but {allowed}")
 
 
-def check_above_0(name: str, setting: str, value: float) -> None:
-    """Raise ValueError unless the value is above 0."""
-    if not value > 0:
-        raise ValueError(f"{name}: {setting} is {value}, but it must be above 0")
+def check_positive(name: str, /, **settings: Number) -> None:
+    """Raise InputError unless every setting is 1 or more."""
+    check_range(name, 1, inf, **settings)
+
+
+def check_not_negative(name: str, /, **settings: Number) -> None:
+    """Raise InputError unless every setting is 0 or more."""
+    check_range(name, 0, inf, **settings)
+
+
+def check_above_0(name: str, /, **settings: Number) -> None:
+    """Raise InputError unless every setting is above 0."""
+    for setting, value in settings.items():
+        if value is not None and not value > 0:
+            raise InputError(f"{name}: {setting} is {value}, but it must be above 0")
 
 
 def check_tables(
@@ -70,22 +83,24 @@ def check_tables(
     rows_name: str,
     rows: Sequence[int],
 ) -> List[int]:
-    """Return the attribute IDs, or raise ValueError on attributes or rows."""
+    """Return the IDs of the attributes of hashed tables, or raise InputError.
+
+    rows: Rows of the table of each attribute. attrs_name, rows_name: What the settings
+    are called.
+    """
     if len(attrs) != len(rows):
-        raise ValueError(
+        raise InputError(
             f"{name}: {len(attrs)} {attrs_name} were given with {len(rows)} "
             f"{rows_name}; give one number of rows for each attribute"
         )
-    for i, n_rows in enumerate(rows):
-        check_positive(name, f"{rows_name}[{i}]", n_rows)
-    return [attr_id(name, attr) for attr in attrs]
+    check_positive(name, **{f"{rows_name}[{i}]": n for i, n in enumerate(rows)})
+    return [_attr_id(name, attr) for attr in attrs]
 
 
-def attr_id(name: str, attr: Union[str, int]) -> int:
-    """Return the ID of a token attribute, or raise ValueError."""
+def _attr_id(name: str, attr: Union[str, int]) -> int:
     value = intify_attr(attr)
     if value is None:
-        raise ValueError(
+        raise InputError(
             f"{name}: {attr!r} is not a token attribute; use one of spaCy's, such as "
             "NORM, PREFIX, SUFFIX, SHAPE"
         )
@@ -93,25 +108,19 @@ def attr_id(name: str, attr: Union[str, int]) -> int:
 
 
 def text_attr(name: str, attr: str) -> int:
-    """Return the ID of an attribute whose values are texts, or raise ValueError."""
-    if attr not in TEXT_ATTRS:
-        raise ValueError(
-            f"{name}: attr is {attr!r}, but it has to be one of {', '.join(TEXT_ATTRS)}"
-        )
+    """Return the ID of an attribute whose values are texts, or raise InputError."""
+    check_choice(name, TEXT_ATTRS, attr=attr)
     return intify_attr(attr)
 
 
 def check_ngrams(name: str, min_n: int, max_n: int, n_hashes: int) -> None:
-    """Raise ValueError unless 1 <= min_n <= max_n and 1 <= n_hashes <= 8."""
+    """Raise InputError unless 1 <= min_n <= max_n and 1 <= n_hashes <= 8."""
     if not 1 <= min_n <= max_n:
-        raise ValueError(
+        raise InputError(
             f"{name}: min_n is {min_n} and max_n is {max_n}, but 1 <= min_n <= max_n "
             "is needed; 3 and 5 are usual"
         )
-    if not 1 <= n_hashes <= 8:
-        raise ValueError(
-            f"{name}: n_hashes is {n_hashes}, but it has to be 1 to 8; 2 is usual"
-        )
+    check_range(name, 1, 8, n_hashes=n_hashes)
 
 
 def check_key2row(
@@ -120,9 +129,9 @@ def check_key2row(
     unseen_row: int,
     n_rows: int,
 ) -> None:
-    """Raise ValueError if a row named by a setting is not in the table."""
+    """Raise InputError if a row named by a setting is not in the table."""
     if key2row is None and unseen_row != 0:
-        raise ValueError(
+        raise InputError(
             f"{name}: unseen_row is {unseen_row}, but without key2row every word is "
             "hashed; give key2row, or leave unseen_row out"
         )
@@ -130,7 +139,7 @@ def check_key2row(
     named.update({f"key2row[{key!r}]": row for key, row in (key2row or {}).items()})
     for setting, row in named.items():
         if not 0 <= row < n_rows:
-            raise ValueError(
+            raise InputError(
                 f"{name}: {setting} is {row}, but the table has {n_rows} rows, 0 to "
                 f"{n_rows - 1}; raise embed_rows or lower the row"
             )

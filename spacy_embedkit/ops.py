@@ -1,11 +1,11 @@
-"""Arithmetic of the layers: checks the input, then picks the kernel or array code.
+"""Arithmetic of the layers: check the input, then run a kernel or array code.
 
-The only module that chooses. The kernels serve every CPU backend of thinc; other
-backends run reference_ops. A failed build of the kernels fails the import: nothing
-falls back in silence.
+No other module chooses. The kernels serve every CPU backend of thinc; other backends
+run reference_ops. If the kernels were not built, the import fails: there is no silent
+fallback.
 """
 
-from typing import Sequence, Tuple, cast
+from typing import Any, Optional, Sequence, Tuple, cast
 
 import numpy
 from numpy.typing import NDArray
@@ -13,6 +13,11 @@ from thinc.api import NumpyOps, Ops
 from thinc.types import Floats2d, Ints1d, Ints2d
 
 from . import _ops, reference_ops
+
+
+def has_kernels(ops: Ops) -> bool:
+    """Return whether these ops run the kernels, as all ops for the CPU do."""
+    return isinstance(ops, NumpyOps)
 
 
 def unique_rows(rows: Ints2d) -> Tuple[Ints1d, Ints1d]:
@@ -24,11 +29,45 @@ def unique_rows(rows: Ints2d) -> Tuple[Ints1d, Ints1d]:
     """
     keys = numpy.ascontiguousarray(rows, dtype="uint64")
     n = keys.shape[0]
-    slots = numpy.full(1 << max(3, (2 * n).bit_length()), -1, dtype="i")
     first = numpy.empty(n, dtype="i")
     inverse = numpy.empty(n, dtype="i")
-    n_unique = _ops.unique_rows(keys, slots, first, inverse)
+    n_unique = _ops.unique_rows(keys, empty_slots(n), first, inverse)
     return cast(Ints1d, first[:n_unique]), cast(Ints1d, inverse)
+
+
+def empty_slots(n_rows: int) -> NDArray:
+    """Make the hash table that lets find_rows find up to n_rows rows."""
+    return numpy.full(1 << max(3, (2 * n_rows).bit_length()), -1, dtype="i")
+
+
+def add_rows(table: NDArray, begin: int, end: int, slots: NDArray) -> None:
+    """Let find_rows find the table rows begin..end-1, all of them distinct.
+
+    table: (V, A) uint64, contiguous; slots: made by empty_slots, changed in place.
+    """
+    _ops.add_rows(table, begin, end, slots)
+
+
+def find_rows(rows: NDArray, table: NDArray, slots: NDArray) -> NDArray:
+    """Return the table row that is equal to each row, or -1: (N, A) to (N,) int32."""
+    out = numpy.full(len(rows), -1, dtype="i")
+    if rows.shape[1] == table.shape[1]:
+        _ops.find_rows(numpy.ascontiguousarray(rows), table, slots, out)
+    return out
+
+
+def checksum(array: NDArray, n_samples: Optional[int] = None) -> int:
+    """Hash the bits of an array: all, or about n_samples words of 32 spread evenly."""
+    words = numpy.ascontiguousarray(array).reshape(-1).view("uint32")
+    step = 1 if n_samples is None else max(1, len(words) // n_samples)
+    return _ops.checksum(words, step)
+
+
+def checksum_rows(array: NDArray) -> NDArray:
+    """Hash each row: (N, O) float32 to (N,) uint64."""
+    out = numpy.empty(len(array), dtype="uint64")
+    _ops.checksum_rows(numpy.ascontiguousarray(array, dtype="f").view("uint32"), out)
+    return out
 
 
 def ngram_rows(
@@ -63,10 +102,10 @@ def gather_rows(ops: Ops, table: Floats2d, rows: Ints1d) -> Floats2d:
 
     Raises IndexError naming the entry if a row number is not in 0..V-1.
     """
-    if not isinstance(ops, NumpyOps):
+    if not has_kernels(ops):
         return reference_ops.gather_rows(ops, table, rows)
-    E, index = numpy.ascontiguousarray(table), as_index(rows)
-    check_rows("gather_rows", index, len(E))
+    E = numpy.ascontiguousarray(table)
+    index = _as_index("gather_rows", rows, len(E))
     out = numpy.empty((len(index), E.shape[1]), dtype=E.dtype)
     _ops.gather_rows(E, index, out)
     return cast(Floats2d, out)
@@ -78,11 +117,11 @@ def scatter_add_rows(ops: Ops, values: Floats2d, rows: Ints1d, n_rows: int) -> F
     The gradient of gather_rows to its table. Raises ValueError if there is not one
     row number for each value, IndexError if one is not in 0..n_rows-1.
     """
-    if not isinstance(ops, NumpyOps):
+    if not has_kernels(ops):
         return reference_ops.scatter_add_rows(ops, values, rows, n_rows)
-    dY, index = numpy.ascontiguousarray(values), as_index(rows)
-    check_rows("scatter_add_rows", index, n_rows)
-    check_length("scatter_add_rows", "values", len(dY), "rows", len(index))
+    dY = numpy.ascontiguousarray(values)
+    index = _as_index("scatter_add_rows", rows, n_rows)
+    _check_length("scatter_add_rows", "values", len(dY), "rows", len(index))
     out = numpy.zeros((n_rows, dY.shape[1]), dtype=dY.dtype)
     _ops.scatter_add_rows(dY, index, out)
     return cast(Floats2d, out)
@@ -95,11 +134,9 @@ def sum_rows(ops: Ops, table: Floats2d, rows: Ints1d, lengths: Ints1d) -> Floats
     Returns (T, O), zeros for a segment of length 0.
     Raises ValueError on lengths that do not add up to P, IndexError on a bad row.
     """
-    if not isinstance(ops, NumpyOps):
+    if not has_kernels(ops):
         return reference_ops.sum_rows(ops, table, rows, lengths)
-    E, index = numpy.ascontiguousarray(table), as_index(rows)
-    check_rows("sum_rows", index, len(E))
-    starts = segment_starts("sum_rows", lengths, len(index))
+    E, index, starts = _segments("sum_rows", table, rows, lengths)
     out = numpy.zeros((len(lengths), E.shape[1]), dtype=E.dtype)
     _ops.sum_rows(E, index, starts, out)
     return cast(Floats2d, out)
@@ -113,24 +150,16 @@ def scatter_add_sums(
     values: (T, O); rows: (P,) int32, entries 0..n_rows-1; lengths: (T,), sum P.
     Returns (n_rows, O). Raises ValueError and IndexError as sum_rows does.
     """
-    if not isinstance(ops, NumpyOps):
+    if not has_kernels(ops):
         return reference_ops.scatter_add_sums(ops, values, rows, lengths, n_rows)
-    dY, index = numpy.ascontiguousarray(values), as_index(rows)
-    check_rows("scatter_add_sums", index, n_rows)
-    check_length("scatter_add_sums", "values", len(dY), "lengths", len(lengths))
-    starts = segment_starts("scatter_add_sums", lengths, len(index))
-    out = numpy.zeros((n_rows, dY.shape[1]), dtype=dY.dtype)
-    _ops.scatter_add_sums(dY, index, starts, out)
-    return cast(Floats2d, out)
+    return _scatter_add(_ops.scatter_add_sums, values, rows, lengths, n_rows)
 
 
 def mean_rows(ops: Ops, table: Floats2d, rows: Ints1d, lengths: Ints1d) -> Floats2d:
-    """Average the table rows of each segment; else as sum_rows."""
-    if not isinstance(ops, NumpyOps):
+    """Average the table rows of each segment; otherwise like sum_rows."""
+    if not has_kernels(ops):
         return reference_ops.mean_rows(ops, table, rows, lengths)
-    E, index = numpy.ascontiguousarray(table), as_index(rows)
-    check_rows("mean_rows", index, len(E))
-    starts = segment_starts("mean_rows", lengths, len(index))
+    E, index, starts = _segments("mean_rows", table, rows, lengths)
     out = numpy.empty((len(lengths), E.shape[1]), dtype=E.dtype)
     _ops.mean_rows(E, index, starts, out)
     return cast(Floats2d, out)
@@ -139,16 +168,10 @@ def mean_rows(ops: Ops, table: Floats2d, rows: Ints1d, lengths: Ints1d) -> Float
 def scatter_add_means(
     ops: Ops, values: Floats2d, rows: Ints1d, lengths: Ints1d, n_rows: int
 ) -> Floats2d:
-    """Gradient of mean_rows to its table; else as scatter_add_sums."""
-    if not isinstance(ops, NumpyOps):
+    """Gradient of mean_rows to its table; otherwise like scatter_add_sums."""
+    if not has_kernels(ops):
         return reference_ops.scatter_add_means(ops, values, rows, lengths, n_rows)
-    dY, index = numpy.ascontiguousarray(values), as_index(rows)
-    check_rows("scatter_add_means", index, n_rows)
-    check_length("scatter_add_means", "values", len(dY), "lengths", len(lengths))
-    starts = segment_starts("scatter_add_means", lengths, len(index))
-    out = numpy.zeros((n_rows, dY.shape[1]), dtype=dY.dtype)
-    _ops.scatter_add_means(dY, index, starts, out)
-    return cast(Floats2d, out)
+    return _scatter_add(_ops.scatter_add_means, values, rows, lengths, n_rows)
 
 
 def max_rows(
@@ -160,11 +183,9 @@ def max_rows(
     Returns (Y, which): Y (T, O), zeros for a segment of length 0; which (T, O) int32,
         the table row that each value is from, the first of equal ones; -1 if none.
     """
-    if not isinstance(ops, NumpyOps):
+    if not has_kernels(ops):
         return reference_ops.max_rows(ops, table, rows, lengths)
-    E, index = numpy.ascontiguousarray(table), as_index(rows)
-    check_rows("max_rows", index, len(E))
-    starts = segment_starts("max_rows", lengths, len(index))
+    E, index, starts = _segments("max_rows", table, rows, lengths)
     out = numpy.empty((len(lengths), E.shape[1]), dtype=E.dtype)
     which = numpy.empty(out.shape, dtype="i")
     _ops.max_rows(E, index, starts, out, which)
@@ -183,7 +204,7 @@ def scatter_add_maxes(
             f"scatter_add_maxes: values are {values.shape} and which is {which.shape}; "
             "give one entry of which for each value"
         )
-    if not isinstance(ops, NumpyOps):
+    if not has_kernels(ops):
         return reference_ops.scatter_add_maxes(ops, values, which, n_rows)
     dY = numpy.ascontiguousarray(values)
     source = numpy.ascontiguousarray(which, dtype="i")
@@ -197,23 +218,41 @@ def scatter_add_maxes(
     return cast(Floats2d, out)
 
 
-def as_index(rows: Ints1d) -> NDArray:
-    """Row numbers as the kernels take them: contiguous int32."""
-    return numpy.ascontiguousarray(rows, dtype="i")
+def _segments(
+    name: str, table: Floats2d, rows: Ints1d, lengths: Ints1d
+) -> Tuple[NDArray, NDArray, NDArray]:
+    """Check what sum_rows takes; return table, rows and starts for the kernels."""
+    index = _as_index(name, rows, len(table))
+    starts = segment_starts(name, lengths, len(index))
+    return numpy.ascontiguousarray(table), index, starts
 
 
-def check_rows(name: str, rows: NDArray, n_rows: int) -> None:
-    """Raise IndexError if an entry of rows is not in 0..n_rows-1."""
-    bad = _ops.first_outside(rows, n_rows)
+def _scatter_add(
+    kernel: Any, values: Floats2d, rows: Ints1d, lengths: Ints1d, n_rows: int
+) -> Floats2d:
+    """Check what scatter_add_sums takes, and run the kernel of that name."""
+    name, dY = kernel.__name__, numpy.ascontiguousarray(values)
+    index = _as_index(name, rows, n_rows)
+    _check_length(name, "values", len(dY), "lengths", len(lengths))
+    starts = segment_starts(name, lengths, len(index))
+    out = numpy.zeros((n_rows, dY.shape[1]), dtype=dY.dtype)
+    kernel(dY, index, starts, out)
+    return cast(Floats2d, out)
+
+
+def _as_index(name: str, rows: Ints1d, n_rows: int) -> NDArray:
+    """Return row numbers as int32, or raise IndexError if one is not 0..n_rows-1."""
+    index = numpy.ascontiguousarray(rows, dtype="i")
+    bad = _ops.first_outside(index, n_rows)
     if bad >= 0:
         raise IndexError(
             f"{name}: rows[{bad}] is {rows[bad]}, but the table has {n_rows} rows; "
             "take row numbers modulo the number of rows"
         )
+    return index
 
 
-def check_length(name: str, what: str, n: int, other: str, n_other: int) -> None:
-    """Raise ValueError unless the two arguments have the same length."""
+def _check_length(name: str, what: str, n: int, other: str, n_other: int) -> None:
     if n != n_other:
         raise ValueError(
             f"{name}: {n} {what} were given with {n_other} {other}; give one of "

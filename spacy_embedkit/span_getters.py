@@ -1,7 +1,7 @@
 """Registered span getters: what a transformer reads at a time.
 
-A span getter is a function of docs that returns a list of spans for each doc. Those of
-this module leave no token out, and give none for a doc without tokens.
+A span getter is a function of docs that returns a list of spans for each doc. Those in
+this module cover all tokens; a doc without tokens has no spans.
 """
 
 from functools import partial
@@ -23,16 +23,15 @@ SpanGetter = Callable[[List[Doc]], List[List[Span]]]
 
 
 def build_sent_spans_v1(max_length: int, pack: Optional[int] = None) -> SpanGetter:
-    """Take each sentence, and cut those that are too long.
+    """Take each sentence as a span, and cut those that are too long.
 
     Every token is in exactly one span. Sentence boundaries have to be set before the
     transformer runs, in training too.
 
-    max_length (int): Most tokens in a span, 1 or more. Tokens are counted as spaCy's;
-        a transformer reads 1.2 to 2 times as many wordpieces in most languages.
-    pack (int): Neighbours in a doc are joined while they have no more tokens than this,
-        so that there are fewer spans and less padding; max_length or more. None: not
-        joined.
+    max_length (int): Tokens of the longest sentence that is not cut, 1 or more. These
+        are spaCy's tokens; most languages have 1.2 to 2 wordpieces per token.
+    pack (int): Join neighbours in a doc up to this many tokens, so that there are fewer
+        spans and less padding; max_length or more. Null: don't join.
     Raises: ValueError if a setting is out of its range; when called, if a doc of two or
         more tokens has no sentence boundaries.
     Source: https://spacy.io/usage/embeddings-transformers#transformers-training-config
@@ -42,15 +41,17 @@ def build_sent_spans_v1(max_length: int, pack: Optional[int] = None) -> SpanGett
 
 
 def build_paragraph_spans_v1(max_length: int, pack: Optional[int] = None) -> SpanGetter:
-    """Take each paragraph, and cut those that are too long between sentences.
+    """Take each paragraph as a span, and cut those that are too long.
 
     Every token is in exactly one span. A paragraph ends with a blank line: two line
-    breaks with at most spaces and tabs between them. One that is too long becomes
-    pieces of whole sentences, and a sentence that is too long is cut as in sent_spans.
-    Where a doc has no sentence boundaries, they are taken behind . ! ? and the like,
-    and behind line breaks.
+    breaks with only spaces and tabs between them. One that is too long is cut between
+    sentences, and a sentence that is too long is cut as in sent_spans. In a doc without
+    sentence boundaries, a sentence ends with . ! ? and the like, with the quotes and
+    brackets that close after them, or with a line break.
 
-    max_length, pack: As in sent_spans, of paragraphs.
+    max_length (int): Tokens of the longest paragraph that is not cut, 1 or more.
+    pack (int): Join neighbours in a doc up to this many tokens; max_length or more.
+        Null: don't join.
     Raises: ValueError if a setting is out of its range.
     """
     _check_lengths("paragraph_spans.v1", max_length, pack)
@@ -65,26 +66,25 @@ def build_wordpiece_spans_v1(
 ) -> SpanGetter:
     """Cut docs into as few spans as the transformer can take, of about equal length.
 
-    The text of a span, by itself, has at most max_wordpieces. A doc that has more is
-    cut at the starts of sentences (as in paragraph_spans), where there are none between
-    words, else between tokens. A token that has more by itself gets its own span and,
-    the first time, a warning: the transformer sees as much of it as it can take.
+    A doc with more than max_wordpieces is cut between sentences (as in
+    paragraph_spans), where there are none between words, else between tokens. A token
+    that has more by itself gets its own span, which the transformer cuts off; the first
+    one is reported by a warning.
 
-    max_wordpieces (int): Most wordpieces of a span with its context and the special
-        tokens, up to what the transformer takes, such as 512.
-    tokenizer (str): Of the transformer: a folder, or the name of a model on the Hugging
-        Face hub; usually ${components.transformer.model.name}. It is loaded when it is
-        first used, by a saved pipeline too, has to be a fast one, and code that comes
-        with it is never run. None: that of the model, if the model hands it over with
-        WordpieceSpans.set_tokenizer.
-    context (int): Wordpieces that a span has in common with the core of the one before,
-        and of the one behind, 0 or more: spans overlap by up to twice as much, half of
-        it on each side of the cut. With TransformerModel.v1 a token in an overlap
-        counts once, in the span where it has most context; with that of
-        spacy-transformers it gets the mean of what both spans give, as with
-        strided_spans.
-    tokenizer_config (dict): Settings of the tokenizer that change its wordpieces, as in
-        the model.
+    max_wordpieces (int): Wordpieces of the longest span, with its context and special
+        tokens; up to what the transformer takes, such as 512.
+    tokenizer (str): The tokenizer of the transformer: a folder, or the name of a model
+        on the Hugging Face hub; usually ${components.transformer.model.name}. It has to
+        be a fast one, and is loaded on first use, also by a saved pipeline; code that
+        comes with it is never run. Null: that of the model, if the model calls
+        WordpieceSpans.set_tokenizer, as TransformerModel.v1 does.
+    context (int): Wordpieces that a span takes from the span before and from the one
+        after it, 0 or more; neighbours overlap by up to twice as many. With
+        TransformerModel.v1 a token in an overlap counts once, in the span where it has
+        more context; with the model of spacy-transformers it gets the mean of both
+        spans, as with strided_spans.
+    tokenizer_config (dict): Settings of the tokenizer that change its wordpieces; the
+        same as in the model.
     Raises: ValueError if a setting is out of its range; when called, if the tokenizer
         can't be loaded or its model takes fewer wordpieces; ImportError naming the
         extra.
@@ -142,7 +142,7 @@ def _spans(doc: Doc, pieces: List[Tuple[int, int]]) -> List[Span]:
 
 
 def _check_lengths(name: str, max_length: int, pack: Optional[int]) -> None:
-    check_positive(name, "max_length", max_length)
+    check_positive(name, max_length=max_length)
     if pack is not None and pack < max_length:
         raise ValueError(
             f"{name}: pack is {pack}, but spans of max_length = {max_length} would not "

@@ -1,4 +1,4 @@
-"""Fixtures and the hypothesis profile."""
+"""Fixtures, the hypothesis profile and the order of the tests."""
 
 import os
 from pathlib import Path
@@ -10,6 +10,9 @@ from hypothesis import HealthCheck, settings
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.vectors import Vectors
+from thinc.api import Config
+
+from .helpers.checkout import ROOT
 
 # The kernels are small: a slow example is the machine's doing, not theirs.
 settings.register_profile(
@@ -20,7 +23,11 @@ settings.register_profile(
 )
 settings.load_profile("default")
 
-ROOT = Path(__file__).parents[1]
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run slow tests first, so that no worker ends alone with a long one."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture
@@ -56,5 +63,16 @@ def docs(nlp: Language) -> list[Doc]:
 
 @pytest.fixture
 def offline_env() -> dict[str, str]:
-    """Environment of a fresh process: one thread, no hub."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    """Environment of a process that must not ask the hub."""
+    return {**os.environ, "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
+    """Config and folder of a finished pretraining run; copy the folder to change it."""
+    from .helpers.pretraining_runs import make_config, run, sample_texts, write_jsonl
+
+    folder = tmp_path_factory.mktemp("pretrained")
+    config = make_config(write_jsonl(folder / "raw.jsonl", sample_texts()))
+    run(config, folder / "out")
+    return config, folder / "out"

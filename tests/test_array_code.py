@@ -3,17 +3,11 @@
 import numpy
 import pytest
 from numpy.testing import assert_allclose
-from thinc.api import CupyOps, NumpyOps, Ops, fix_random_seed
+from thinc.api import CupyOps, fix_random_seed
 from thinc.compat import has_cupy_gpu
 
+from .helpers.array_ops import ArrayOps
 from .helpers.embeds import BUILDERS, gradients_of
-
-
-class ArrayOps(Ops):
-    """thinc's array code, with the hash of its kernels, which it has not."""
-
-    def hash(self, ids, seed):
-        return NumpyOps().hash(ids, seed)
 
 
 @pytest.fixture(

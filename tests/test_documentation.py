@@ -1,4 +1,4 @@
-"""The page on embeddings has no snippet that is not accounted for."""
+"""Every snippet of the page on embeddings has a test, or a reason for none."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from .helpers.page_snippets import ENTRIES, FOLDER, snippets
 
 needs_page = pytest.mark.skipif(
-    not FOLDER.is_dir(), reason="../shared/seeds is not here"
+    not FOLDER, reason="EMBEDKIT_SEEDS names no folder that has the page"
 )
 
 
@@ -37,18 +37,18 @@ def test_every_entry_has_one_snippet_a_page():
         assert sorted(pages) == sorted(entry.pages.split()), entry
 
 
-def test_every_entry_is_shown_or_says_why_not():
+def test_every_entry_has_tests_or_a_reason():
     for entry in ENTRIES:
-        assert bool(entry.shown_by) != bool(entry.reason), entry
-        for shown_by in entry.shown_by:
-            module, name = shown_by.split("::")
+        assert bool(entry.tests) != bool(entry.reason), entry
+        for test in entry.tests:
+            module, name = test.split("::")
             text = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf8")
-            assert re.search(rf"^def {name}\(", text, re.MULTILINE), shown_by
+            assert re.search(rf"^def {name}\(", text, re.MULTILINE), test
 
 
-def test_every_other_test_is_of_the_running_text():
-    """Which its docstring says."""
-    shown = {test for entry in ENTRIES for test in entry.shown_by}
+def test_every_other_test_names_the_running_text():
+    """In its docstring."""
+    known = {test for entry in ENTRIES for test in entry.tests}
     for path in Path(__file__).parent.glob("test_documentation_*.py"):
         text = path.read_text(encoding="utf8")
         assert not [
@@ -56,5 +56,5 @@ def test_every_other_test_is_of_the_running_text():
             for name, doc in re.findall(
                 r"^def (test_\w+)\([^)]*\):\n(?:    \"\"\"(.*)\"\"\")?", text, re.M
             )
-            if f"{path.stem}::{name}" not in shown and "running text" not in doc
+            if f"{path.stem}::{name}" not in known and "running text" not in doc
         ]

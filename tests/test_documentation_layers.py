@@ -74,7 +74,7 @@ def test_independent_components_do_without_each_other(tmp_path):
 
 
 def test_shared_pipeline_is_smaller():
-    """As the running text says."""
+    """As the running text promises."""
     sizes = [
         sum(len(weights(nlp, name)) for name in nlp.pipe_names)
         for nlp in (make(SHARED)[0], make(INDEPENDENT)[0])
@@ -99,7 +99,7 @@ def tables(tmp_path_factory):
 
 
 def with_vectors(text, folder):
-    """Let a pipeline of config text have the vectors of a folder."""
+    """Add the vectors of a folder to config text."""
     if folder.name == "embedkit":
         text += '\n[nlp.vectors]\n@vectors = "spacy-embedkit.Vectors.v1"\n'
     paths = f'\n[paths]\nvectors = "{folder}"\n'
@@ -108,7 +108,7 @@ def with_vectors(text, folder):
 
 @pytest.mark.parametrize("kind", ["spacy", "embedkit"])
 def test_converted_vectors_are_looked_up_everywhere(kind, tables):
-    """As the running text says of Doc, Span, Token, Lexeme and Vocab."""
+    """The running text promises it for Doc, Span, Token, Lexeme and Vocab."""
     nlp = spacy.load(tables / kind)
     doc, rows = nlp("the cat sat"), make_rows(len(WORDS))
     assert_allclose(doc.vector, rows[:3].mean(axis=0), atol=1e-6)
@@ -168,7 +168,7 @@ def test_multi_hash_embed_takes_static_vectors(kind, tables, tmp_path):
 
 @registry.architectures("page.Embedding.v1")
 def build_embedding(output_width: int):
-    """An architecture of one's own, around one of this package."""
+    """A custom architecture around one of this package."""
     return build_static_vectors_v1(width=output_width)
 
 
@@ -223,7 +223,7 @@ def test_static_vectors_add_up_with_a_learned_table(kind, tables, tmp_path):
 
 
 def test_static_vectors_of_another_width_are_refused(tables):
-    """As the running text leaves open: a setting that the snippet has, but not uses."""
+    """The running text leaves it open: the snippet has the setting, but ignores it."""
     wrong = SUM.replace("vector_width = 12", "vector_width = 300")
     with pytest.raises(ValueError, match="vectors 300 wide"):
         make(with_vectors(tagger_with(wrong), tables / "spacy"))

@@ -180,7 +180,7 @@ no_output_layer = false
 
 
 def pretraining_config(corpus, text):
-    """A whole config with some of its values from config text."""
+    """A complete config, with some values from config text."""
     config = make_config(corpus, components__tok2vec__model=OUR_TOK2VEC)
     return config.merge(Config().from_str(text, interpolate=False))
 

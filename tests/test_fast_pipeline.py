@@ -15,8 +15,8 @@ from thinc.api import NumpyOps, set_current_ops, use_ops
 
 from spacy_embedkit.backend import EmbedkitOps
 
-from .test_pipeline import EMBEDS, HEAD
-from .test_registry import HIDE
+from .helpers.hidden_packages import HIDE
+from .helpers.tagger_configs import EMBEDS, HEAD
 
 
 @pytest.fixture(autouse=True)

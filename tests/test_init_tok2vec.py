@@ -15,7 +15,7 @@ from thinc.api import ConfigValidationError
 
 from spacy_embedkit.checks import InputError
 from spacy_embedkit.pretraining.weights.fit import check_fit
-from spacy_embedkit.pretraining.weights.weights_file import read_layers
+from spacy_embedkit.pretraining.weights.saved_layers import read_layers
 
 CONFIG = """
 [nlp]
@@ -241,7 +241,7 @@ def test_rows_are_called_as_the_config_calls_them(weights):
     assert "set components.tok2vec.model.embed_size = 60, or" in message
 
 
-def test_a_config_beside_the_file_names_the_settings(weights, tmp_path):
+def test_a_config_next_to_the_file_names_the_settings(weights, tmp_path):
     settings = {EMBED + "rows": [50, 25, 30], ENCODE + "maxout_pieces": 3}
     path = weights(**settings)
     make_nlp(**settings).config.to_disk(tmp_path / "config.cfg")
@@ -292,19 +292,20 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
-def test_what_is_no_file_of_weights_is_refused(tmp_path, data):
+def test_a_file_of_another_kind_is_refused(tmp_path, data):
     path = tmp_path / "model.bin"
     path.write_bytes(data)
-    assert "is no file of weights, or was cut short" in refusal(path)
+    with pytest.raises(InputError, match="is not a file of weights, or was cut short"):
+        read_layers(path)
     assert gc.isenabled()
 
 
-@pytest.mark.parametrize("share", [0.01, 0.3, 0.7, 0.999])
+@pytest.mark.parametrize("share", [0.3, 0.999])
 def test_a_file_that_was_cut_short_is_refused(weights, share):
     path = weights()
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
-    assert "is no file of weights, or was cut short" in refusal(path)
+    assert "is not a file of weights, or was cut short" in refusal(path)
 
 
 def test_a_file_that_is_missing_is_named(tmp_path):
@@ -323,7 +324,7 @@ def test_an_empty_pretraining_block_is_refused(weights):
 
 def test_another_component_is_refused(weights):
     text = CONFIG.replace('component = "tok2vec"', 'component = "tok2vek"')
-    assert "component 'tok2vek', but the pipeline has tok2vec, tagger" in refusal(
+    assert "component is 'tok2vek', but the pipeline has tok2vec, tagger" in refusal(
         weights(), text
     )
 

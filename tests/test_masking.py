@@ -177,8 +177,8 @@ def test_span_is_disguised_as_one():
     assert alone.count("mask") / len(alone) == pytest.approx(0.4, abs=0.08)
     assert alone.count("random") / len(alone) == pytest.approx(0.3, abs=0.08)
     # Each token of a random span is another word.
-    shown = [after[i] for i in positions.tolist() if after[i] != MASK]
-    assert len(set(shown)) > 0.8 * len(shown)
+    words = [after[i] for i in positions.tolist() if after[i] != MASK]
+    assert len(set(words)) > 0.8 * len(words)
 
 
 def test_entity_runs_have_capitals_or_digits():
@@ -189,7 +189,7 @@ def test_entity_runs_have_capitals_or_digits():
     first, end = entity_runs(docs, 10)
     runs = sorted({(a, b) for a, b in zip(first, end, strict=True) if a >= 0})
     assert runs == [(1, 3), (4, 7), (9, 10), (11, 12), (12, 13)]
-    # A headline is none.
+    # A headline is not one.
     first, _ = entity_runs([Doc(vocab, words=["A"] * 11 + ["x"] + ["B"] * 10)], 10)
     assert (first >= 0).tolist() == [False] * 12 + [True] * 10
 
@@ -198,9 +198,9 @@ def test_start_in_an_entity_takes_all_of_it():
     fix_random_seed(0)
     docs = [Doc(Vocab(), words=["x", "New", "York", "City", "x", "x"] * 300)]
     sample = sample_of(docs)
-    whole = SpanMasking(0.05, stop=1.0, entities=True)(docs, sample)[1]
+    runs = SpanMasking(0.05, stop=1.0, entities=True)(docs, sample)[1]
     single = SpanMasking(0.05, stop=1.0)(docs, sample)[1]
-    names = [(b, e) for b, e in runs_of(docs, whole) if b % 6 in (1, 2, 3)]
+    names = [(b, e) for b, e in runs_of(docs, runs) if b % 6 in (1, 2, 3)]
     assert len(names) > 10
     assert {(b % 6, e - b) for b, e in names} == {(1, 3)}
     assert {e - b for b, e in runs_of(docs, single)} <= {1, 2}

@@ -13,9 +13,9 @@ from thinc.types import Ragged
 from spacy_embedkit import ops
 from spacy_embedkit.layers import pooling
 
+from .helpers.array_ops import ArrayOps
 from .helpers.gradients import assert_gradient
 from .helpers.strategies import tables_and_rows
-from .test_array_code import ArrayOps
 
 KINDS = ["sum", "mean", "max", "first", "last"]
 NAMES = [*KINDS, "attention"]

@@ -2,9 +2,7 @@
 
 import os
 import signal
-import subprocess
 import sys
-import time
 
 import numpy
 import pytest
@@ -19,11 +17,13 @@ from spacy_embedkit.cli import embedkit_cli
 from spacy_embedkit.pretraining.masked_model import LossMeter
 from spacy_embedkit.pretraining.run import command as module
 from spacy_embedkit.pretraining.run import loop
+from spacy_embedkit.pretraining.run.training_data import TrainingData
 
 from .helpers.pretraining_runs import (
     OUR_TOK2VEC,
     STOCK_CHARACTERS,
     STOCK_CORPUS,
+    change,
     log_of,
     make_config,
     own,
@@ -59,8 +59,11 @@ def test_command_takes_overrides_of_both_blocks(tmp_path, corpus):
         *(path, tmp_path / "out", "--paths.raw_text", corpus),
         *("--pretraining.max_epochs", 1, "--embedkit.pretrain.held_out", 0.3),
     )
-    assert "done" in said
     assert "held out" in said
+    end, following = said.splitlines()[-2:]
+    assert end == "All epochs are done."
+    assert f"spacy train {tmp_path / 'out' / 'config.cfg'} " in following
+    assert following.endswith(f"init_tok2vec {tmp_path / 'out' / 'model-best.bin'}")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {
         *("checkpoint.bin", "checkpoint.previous.bin", "config.cfg", "log.jsonl"),
@@ -74,7 +77,7 @@ def test_command_takes_overrides_of_both_blocks(tmp_path, corpus):
     ("args", "words"),
     [
         (["--embedkit.pretrain.patince", "1"], "patince"),
-        (["--resume", "--force"], "give one"),
+        (["--resume", "--force"], "give one of them"),
         (["--pretraining.component", "parser"], "'parser', but the pipeline"),
     ],
 )
@@ -85,35 +88,55 @@ def test_command_ends_with_one_line(tmp_path, corpus, args, words):
     assert words in line
 
 
-@pytest.mark.slow
+def send_signals(monkeypatch, number, n):
+    """Let the fourth update send signals to this process before it begins."""
+    update, n_left = loop.update, [4]
+
+    def interrupted(*args):
+        n_left[0] -= 1
+        for _ in range(0 if n_left[0] else n):
+            os.kill(os.getpid(), number)
+        update(*args)
+
+    monkeypatch.setattr(loop, "update", interrupted)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_stop_with_a_checkpoint(tmp_path, corpus, number):
-    many = own(checkpoint_minutes=60.0, eval_every=10**6)
-    config = make_config(corpus, pretraining__max_epochs=10**5, **many)
+def test_a_signal_stops_with_a_checkpoint(tmp_path, pretrained, monkeypatch, number):
+    config, done = pretrained
+    path = write_config(tmp_path / "c.cfg", change(config, **own(checkpoint_minutes=9)))
+    handler = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        send_signals(patch, number, 1)
+        said = command(path, tmp_path / "out", status=130)
+    assert said.splitlines()[-1] == "Stopped; --resume goes on."
+    assert signal.getsignal(number) is handler
+    assert (tmp_path / "out" / "model-last.bin").exists()
+    said = command(path, tmp_path / "out", "--resume")
+    assert "goes on after " in said
+    assert "goes on after 0 " not in said
+    assert result_of(tmp_path / "out") == result_of(done)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")
+def test_a_second_signal_stops_at_once(tmp_path, pretrained, monkeypatch):
+    config, _ = pretrained
     path = write_config(tmp_path / "c.cfg", config)
-    args = ["embedkit", "pretrain", str(path), str(tmp_path / "out")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "spacy", *args],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    first = tmp_path / "out" / "config.cfg"
-    until = time.monotonic() + 60
-    while not first.exists() and time.monotonic() < until:
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.send_signal(number)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert said.splitlines()[-1].startswith("stopped; --resume goes on with")
-    lines = run(
-        make_config(corpus, **{**many, "pretraining__max_epochs": 1}),
-        tmp_path / "out",
-        resume=True,
-    )
-    assert any("goes on after" in line and "after 0 " not in line for line in lines)
+    send_signals(monkeypatch, signal.SIGINT, 2)
+    said = command(path, tmp_path / "out", status=130)
+    assert said.splitlines()[-1].startswith("Stopped at once; --resume goes on")
+
+
+def test_a_signal_in_the_first_pass_is_one_line(tmp_path, pretrained, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainingData, "survey", interrupted)
+    path = write_config(tmp_path / "c.cfg", pretrained[0])
+    said = command(path, tmp_path / "out", status=130)
+    assert said.splitlines()[-1].startswith("Stopped at once")
+    assert not (tmp_path / "out").exists()
 
 
 def foreign_objective(vocab, tok2vec):
@@ -124,9 +147,15 @@ def foreign_objective(vocab, tok2vec):
     return model
 
 
-@pytest.mark.parametrize("reader", ["jsonl", "docbin"])
-@pytest.mark.parametrize("objective", ["ours", "stock", "foreign"])
-@pytest.mark.parametrize("tok2vec", ["ours", "stock"])
+@pytest.mark.parametrize(
+    ("reader", "objective", "tok2vec"),
+    [
+        ("jsonl", "ours", "ours"),
+        ("docbin", "stock", "stock"),
+        ("docbin", "foreign", "ours"),
+        ("jsonl", "foreign", "stock"),
+    ],
+)
 def test_readers_objectives_and_tok2vecs_work_together(
     tmp_path, reader, objective, tok2vec
 ):
@@ -168,23 +197,13 @@ def first_weights(config, init_tok2vec):
     return first
 
 
-def test_training_starts_from_the_best_weights(tmp_path, corpus):
-    config = make_config(corpus)
-    run(config, tmp_path / "out")
-    plain, pretrained = (
-        first_weights(config, path) for path in (None, tmp_path / "out/model-best.bin")
-    )
-    assert (plain != pretrained).any()
+def test_training_starts_from_the_best_weights(pretrained):
+    config, folder = pretrained
+    start = first_weights(config, folder / "model-best.bin")
+    assert (start != first_weights(config, None)).any()
 
 
-def test_stock_pretrain_takes_a_config_with_our_block(tmp_path, corpus):
-    config = make_config(corpus, pretraining__max_epochs=1)
-    (tmp_path / "stock").mkdir()
-    stock_pretrain(config.interpolate(), tmp_path / "stock")
-    assert (tmp_path / "stock" / "model-last.bin").exists()
-
-
-def test_one_batch_an_update_gives_the_weights_of_stock(tmp_path, corpus):
+def test_weights_are_those_of_stock_from_the_same_config(tmp_path, corpus):
     config = make_config(corpus, **own(held_out=0.0))
     (tmp_path / "stock").mkdir()
     stock_pretrain(config.interpolate(), tmp_path / "stock")
@@ -197,11 +216,12 @@ def test_one_batch_an_update_gives_the_weights_of_stock(tmp_path, corpus):
 
 @pytest.mark.parametrize("objective", ["ours", "stock"])
 def test_evaluations_change_nothing(tmp_path, corpus, objective):
+    settings = {"pretraining__max_epochs": 1}
+    if objective == "stock":
+        settings["pretraining__objective"] = STOCK_CHARACTERS
     for name, every in (("often", 10), ("once", 10**6)):
-        settings = own(eval_every=every)
-        if objective == "stock":
-            settings["pretraining__objective"] = STOCK_CHARACTERS
-        run(make_config(corpus, **settings), tmp_path / name)
+        config = make_config(corpus, **settings, **own(eval_every=every))
+        run(config, tmp_path / name)
     often, once = (result_of(tmp_path / name) for name in ("often", "once"))
     assert often[0] == once[0]
     assert len(often[2]) > 5
@@ -235,13 +255,12 @@ def test_patience_ends_a_run(tmp_path, corpus):
     assert rows[-1]["epoch"] < 49
 
 
-def test_time_ends_a_run_that_can_go_on(tmp_path, corpus):
-    settings = own(max_minutes=1e-9)
-    said = run(make_config(corpus, **settings), tmp_path / "out")
-    assert said
-    run(make_config(corpus), tmp_path / "out", resume=True)
-    run(make_config(corpus), tmp_path / "whole")
-    assert result_of(tmp_path / "out") == result_of(tmp_path / "whole")
+def test_time_ends_a_run_that_can_go_on(tmp_path, pretrained):
+    config, done = pretrained
+    said = run(change(config, **own(max_minutes=1e-9)), tmp_path / "out")
+    assert any(line.startswith("Done: the time is up") for line in said)
+    run(config, tmp_path / "out", resume=True)
+    assert result_of(tmp_path / "out") == result_of(done)
 
 
 def test_schedules_move(tmp_path, corpus):
@@ -296,37 +315,30 @@ def test_report_does_without_matplotlib(tmp_path, corpus, monkeypatch):
     assert not (tmp_path / "out" / "loss.svg").exists()
 
 
-def test_objectives_prepare_before_anything_is_learned(tmp_path, corpus, monkeypatch):
-    seen, build = [], module.build
+def test_objectives_prepare_before_anything_is_learned(
+    tmp_path, pretrained, monkeypatch
+):
+    seen, build = [], module.build_parts
 
     def build_prepared(*args):
         parts = build(*args)
         parts.model.attrs["prepare"] = lambda docs: seen.extend(map(str, docs))
         return parts
 
-    monkeypatch.setattr(module, "build", build_prepared)
-    run(make_config(corpus), tmp_path / "out")
+    monkeypatch.setattr(module, "build_parts", build_prepared)
+    run(change(pretrained[0], **own(max_minutes=1e-9)), tmp_path / "out")
     assert seen == sample_texts()
 
 
-def test_interrupt_in_the_first_pass_is_one_line(tmp_path, corpus, monkeypatch):
-    def interrupted(*args):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(module, "survey", interrupted)
-    path = write_config(tmp_path / "c.cfg", make_config(corpus))
-    assert "error: stopped" in command(path, tmp_path / "out", status=1)
-
-
-def test_what_is_held_out_is_never_learned_from(tmp_path, corpus, monkeypatch):
+def test_what_is_held_out_is_never_learned_from(tmp_path, pretrained, monkeypatch):
     learned, update = set(), loop.update
 
-    def watched(model, objective, optimizer, batches):
+    def watched(model, objective, optimizer, batches, losses):
         learned.update(str(doc) for docs in batches for doc in docs)
-        return update(model, objective, optimizer, batches)
+        update(model, objective, optimizer, batches, losses)
 
     monkeypatch.setattr(loop, "update", watched)
-    said = run(make_config(corpus), tmp_path / "out")
+    said = run(pretrained[0], tmp_path / "out")
     (found,) = [line for line in said if "held out:" in line]
     n_held_out = int(found.split("held out: ")[1].split()[0])
     texts = set(sample_texts())
@@ -334,10 +346,10 @@ def test_what_is_held_out_is_never_learned_from(tmp_path, corpus, monkeypatch):
     assert len(texts - learned) == n_held_out > 1
 
 
-def test_averages_are_what_is_evaluated(tmp_path, corpus):
-    for name, use_averages in (("plain", False), ("averaged", True)):
-        setting = {"pretraining__optimizer__use_averages": use_averages}
-        run(make_config(corpus, **setting), tmp_path / name)
-    plain, averaged = (log_of(tmp_path / name)[-1] for name in ("plain", "averaged"))
+def test_averages_are_what_is_evaluated(tmp_path, pretrained):
+    config, done = pretrained
+    config = change(config, pretraining__optimizer__use_averages=False)
+    run(config, tmp_path / "out")
+    plain, averaged = (log_of(folder)[-1] for folder in (tmp_path / "out", done))
     assert plain["train_loss"] == averaged["train_loss"]
     assert plain["held_out_loss"] != averaged["held_out_loss"]

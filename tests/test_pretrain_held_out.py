@@ -6,17 +6,17 @@ import spacy
 from numpy.testing import assert_allclose
 from thinc.api import SGD, Adam, Linear
 
-from spacy_embedkit.pretraining.run.build import build
-from spacy_embedkit.pretraining.run.held_out import HeldOut, evaluate, hash_text
-from spacy_embedkit.pretraining.run.objective_state import ObjectiveState
-from spacy_embedkit.pretraining.run.update import update
+from spacy_embedkit.pretraining.masked_model import LossMeter
+from spacy_embedkit.pretraining.run.held_out import HeldOutSample, evaluate, hash_text
+from spacy_embedkit.pretraining.run.run_settings import build_parts
+from spacy_embedkit.pretraining.run.update import ObjectiveAdapter, update
 
 from .helpers.pretraining_runs import STOCK_CHARACTERS, make_config, sample_texts
 
 
 def choose(texts, share=0.2, max_words=10_000):
     nlp = spacy.blank("en")
-    held_out = HeldOut(share, max_words)
+    held_out = HeldOutSample(share, max_words)
     for text in texts:
         held_out.offer(hash_text(text), nlp.make_doc(text))
     limit, docs = held_out.close(len(texts))
@@ -64,22 +64,22 @@ def test_update_learns_from_the_mean_gradient(n):
     model.attrs["loss"] = lambda ops, X, Y: (float(Y.sum()), numpy.ones_like(Y))
     batches = [numpy.full((1, 2), i + 1, dtype="f") for i in range(n)]
     optimizer = SGD(1.0, grad_clip=0.0, use_averages=False)
-    update(model, ObjectiveState(model), optimizer, batches)
+    update(model, ObjectiveAdapter(model), optimizer, batches, LossMeter())
     assert_allclose(before - model.get_param("W"), (n + 1) / 2, rtol=1e-5)
     assert_allclose(model.get_param("b"), -1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("objective", ["ours", "stock"])
-def test_evaluation_hides_the_same_words_each_time(objective):
+@pytest.mark.parametrize("kind", ["ours", "stock"])
+def test_evaluation_hides_the_same_words_each_time(kind):
     settings = {"pretraining__dropout": 0.5}
-    if objective == "stock":
+    if kind == "stock":
         settings["pretraining__objective"] = STOCK_CHARACTERS
-    parts = build(make_config("none.jsonl", **settings).interpolate())
+    parts = build_parts(make_config("none.jsonl", **settings).interpolate())
     docs = [parts.nlp.make_doc(text) for text in sample_texts(9)]
-    state = ObjectiveState(parts.model)
+    objective, losses = ObjectiveAdapter(parts.model), LossMeter()
     # Output layers begin with zeros: then all masks give the same loss.
     for _ in range(3):
-        update(parts.model, state, Adam(0.1), [docs])
-    first = evaluate(parts.model, state, docs)
-    update(parts.model, state, SGD(0.0), [docs[:3]])
-    assert evaluate(parts.model, state, docs) == first
+        update(parts.model, objective, Adam(0.1), [docs], losses)
+    first = evaluate(parts.model, objective, docs)
+    update(parts.model, objective, SGD(0.0), [docs[:3]], losses)
+    assert evaluate(parts.model, objective, docs) == first

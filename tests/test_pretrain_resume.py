@@ -1,15 +1,18 @@
 """Runs that were interrupted end like those that were not."""
 
+import shutil
+
 import pytest
 from spacy.util import registry
 
-from spacy_embedkit.pretraining.run.checkpoint import Checkpoints
+from spacy_embedkit.pretraining.run.run_folder import RunFolder
 from spacy_embedkit.readers import build_raw_text_v1
 
 from .helpers.pretraining_runs import (
     OUR_TOK2VEC,
     STOCK_CHARACTERS,
     STOCK_CORPUS,
+    change,
     make_config,
     own,
     result_of,
@@ -29,19 +32,20 @@ RAW_TEXT = {"@readers": "test.RawText.v1", "path": "${paths.raw_text}"}
 RAW_TEXT.update(max_length=30, shuffle=10)
 
 VARIANTS = {
-    "plain": {},
-    "our tok2vec": {"components__tok2vec__model": OUR_TOK2VEC},
-    "stock objective": {"pretraining__objective": STOCK_CHARACTERS},
-    "schedules": {
+    "our reader and tok2vec, schedules": {
+        "components__tok2vec__model": OUR_TOK2VEC,
+        "corpora__pretrain": RAW_TEXT,
         "pretraining__batcher__size": GROWING,
         "pretraining__optimizer__learn_rate": WARMUP,
     },
-    "accumulated": own(accumulate_gradient=3),
-    "radam": {
-        "pretraining__optimizer": {"@optimizers": "RAdam.v1", "learn_rate": 0.01}
+    "stock objective, reader that draws": {
+        "pretraining__objective": STOCK_CHARACTERS,
+        "corpora__pretrain": {**STOCK_CORPUS, "augmenter": LOWER},
     },
-    "our reader": {"corpora__pretrain": RAW_TEXT},
-    "drawing reader": {"corpora__pretrain": {**STOCK_CORPUS, "augmenter": LOWER}},
+    "radam, accumulated gradient": {
+        "pretraining__optimizer": {"@optimizers": "RAdam.v1", "learn_rate": 0.01},
+        **own(accumulate_gradient=3),
+    },
 }
 
 
@@ -49,20 +53,9 @@ class StoppedError(Exception):
     """Stands for whatever ends a run."""
 
 
-@pytest.fixture(autouse=True)
-def our_reader():
-    # By a name of its own: an installed package may be another one.
-    registry.readers.register("test.RawText.v1", func=build_raw_text_v1)
-
-
-@pytest.fixture
-def corpus(tmp_path):
-    return write_jsonl(tmp_path / "raw.jsonl", sample_texts())
-
-
 def count_saves(monkeypatch, stop_at=None):
     """Count checkpoints, and let a run end with an exception right after one."""
-    save, n_saves = Checkpoints.save, [0]
+    save, n_saves = RunFolder.save_checkpoint, [0]
 
     def counted(self, state):
         save(self, state)
@@ -70,37 +63,52 @@ def count_saves(monkeypatch, stop_at=None):
         if n_saves[0] == stop_at:
             raise StoppedError
 
-    monkeypatch.setattr(Checkpoints, "save", counted)
+    monkeypatch.setattr(RunFolder, "save_checkpoint", counted)
     return n_saves
 
 
 @pytest.mark.parametrize("name", sorted(VARIANTS))
-def test_resume_gives_the_weights_of_an_uninterrupted_run(
-    tmp_path, corpus, monkeypatch, name
-):
-    if name == "drawing reader":
-        corpus = write_docbin(tmp_path / "raw.spacy", sample_texts())
+def test_resume_gives_the_weights_of_an_uninterrupted_run(tmp_path, monkeypatch, name):
+    # By a name of its own: the package may not be installed.
+    registry.readers.register("test.RawText.v1", func=build_raw_text_v1)
+    write, suffix = write_jsonl, "jsonl"
+    if "draws" in name:
+        write, suffix = write_docbin, "spacy"
+    corpus = write(tmp_path / f"raw.{suffix}", sample_texts())
     config = make_config(corpus, **VARIANTS[name])
     with monkeypatch.context() as patch:
         n_saves = count_saves(patch)
-        run(config, tmp_path / "whole")
-    # In the first epoch, and in the last.
-    for share in (0.3, 0.8):
-        folder = tmp_path / f"cut{share}"
+        run(config, tmp_path / "uncut")
+    # The second cut counts from the first one.
+    for share, epoch in ((0.3, 0), (0.5, 1)):
         with monkeypatch.context() as patch:
             count_saves(patch, stop_at=int(share * n_saves[0]))
             with pytest.raises(StoppedError):
-                run(config, folder)
-        run(config, folder, resume=True)
-        assert result_of(folder) == result_of(tmp_path / "whole")
+                run(config, tmp_path / "cut", resume=True)
+        checkpoint = RunFolder(tmp_path / "cut", print).load_checkpoint()
+        assert checkpoint["progress"]["epoch"] == epoch
+    run(config, tmp_path / "cut", resume=True)
+    assert result_of(tmp_path / "cut") == result_of(tmp_path / "uncut")
 
 
-def test_a_resume_that_ends_at_once_changes_nothing(tmp_path, corpus, monkeypatch):
-    run(make_config(corpus), tmp_path / "whole")
+def test_a_resume_that_ends_at_once_changes_nothing(tmp_path, pretrained, monkeypatch):
+    config, done = pretrained
     with monkeypatch.context() as patch:
         count_saves(patch, stop_at=7)
         with pytest.raises(StoppedError):
-            run(make_config(corpus), tmp_path / "cut")
+            run(config, tmp_path / "cut")
     for settings in (own(max_minutes=1e-9), {}):
-        run(make_config(corpus, **settings), tmp_path / "cut", resume=True)
-    assert result_of(tmp_path / "cut") == result_of(tmp_path / "whole")
+        run(change(config, **settings), tmp_path / "cut", resume=True)
+    assert result_of(tmp_path / "cut") == result_of(done)
+
+
+def test_what_the_weights_do_not_depend_on_may_change(tmp_path, pretrained):
+    config, done = pretrained
+    shutil.copytree(done, tmp_path / "out")
+    config = change(config, pretraining__max_epochs=4)
+    free = own(patience=9, max_minutes=60.0, report=True)
+    free["pretraining__n_save_epoch"] = 1
+    run(change(config, **free), tmp_path / "out", resume=True)
+    run(config, tmp_path / "long")
+    assert result_of(tmp_path / "out")[0] == result_of(tmp_path / "long")[0]
+    assert (tmp_path / "out" / "model3.bin").exists()

@@ -8,17 +8,17 @@ from spacy.vocab import Vocab
 from thinc.api import Adam, NumpyOps, fix_random_seed
 
 from spacy_embedkit.pretraining.masked_model import Prediction
+from spacy_embedkit.pretraining.objectives import build_pretrain_subwords_v1
 from spacy_embedkit.pretraining.subwords import (
     DENSITY,
     MAX_CHARACTERS,
     SubwordBits,
     bit_scores,
-    build_pretrain_subwords_v1,
     subwords_loss,
 )
 
+from .helpers.embeds import build_tok2vec
 from .helpers.gradients import assert_gradient
-from .test_pretraining import build_tok2vec
 
 BITS = SubwordBits(64, 2, 3, 2, 3)
 

@@ -20,8 +20,8 @@ from spacy_embedkit.pretraining.transformer_objective import (
 pytest.importorskip("torch", reason="needs the extra transformers")
 pytest.importorskip("transformers", reason="needs the extra transformers")
 
+from .helpers.embeds import build_tok2vec
 from .helpers.tiny_bert import make_bert
-from .test_pretraining import build_tok2vec
 
 TEXTS = [
     "the cat sat on the mat.",

@@ -1,20 +1,22 @@
-"""What goes wrong ends a run with one line, and the last checkpoint whole."""
+"""An error ends a run with one line, and leaves a good checkpoint."""
 
 import errno
 import multiprocessing
 import os
+import shutil
 import sys
 from functools import partial
 
 import pytest
 
 from spacy_embedkit.checks import InputError
-from spacy_embedkit.pretraining.run import checkpoint as checkpoints
 from spacy_embedkit.pretraining.run import command as module
-from spacy_embedkit.pretraining.run.checkpoint import NAME, PREVIOUS
+from spacy_embedkit.pretraining.run import run_folder
 from spacy_embedkit.pretraining.run.loop import Run
+from spacy_embedkit.pretraining.run.run_folder import CHECKPOINT, PREVIOUS, RunFolder
 
 from .helpers.pretraining_runs import (
+    change,
     make_config,
     own,
     result_of,
@@ -36,11 +38,11 @@ def fails(config, folder, match, **options):
 
 
 @pytest.fixture
-def whole(tmp_path, corpus):
-    """A run that is done, and its config."""
-    config = make_config(corpus)
-    run(config, tmp_path / "whole")
-    return config, tmp_path / "whole"
+def finished(tmp_path, pretrained):
+    """A run that is done, to be changed, and its config."""
+    config, folder = pretrained
+    shutil.copytree(folder, tmp_path / "finished")
+    return config, tmp_path / "finished"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,7 @@ def test_patience_needs_a_held_out_part(tmp_path, corpus):
         ({"pretraining__corpus": "corpora.raw"}, "no such block"),
         ({"pretraining__max_epochs": 0}, "max_epochs is 0"),
         ({"pretraining__objective__hidden_size": 0}, "hidden_size is 0"),
-        (own(patince=3), "patince, which is no setting; .* patience"),
+        (own(patince=3), "patince, which is not a setting; .* patience"),
         (own(held_out=2), "held_out is 2"),
         ({"pretraining": {}}, "no \\[pretraining\\]"),
     ],
@@ -87,7 +89,7 @@ def test_settings_that_do_not_fit_are_named(tmp_path, corpus, settings, match):
     fails(make_config(corpus, **settings), tmp_path / "out", match)
 
 
-def test_a_layer_that_is_no_tok2vec_is_named(tmp_path, corpus):
+def test_a_layer_that_is_not_a_tok2vec_is_named(tmp_path, corpus):
     config = make_config(corpus)
     config["nlp"]["pipeline"] = ["tok2vec", "textcat"]
     config["components"]["textcat"] = {
@@ -112,80 +114,84 @@ def test_a_transformer_is_named(tmp_path, corpus):
     fails(config, tmp_path / "out", "component 'transformer' is a transformer")
 
 
-def test_the_cause_is_shown_where_a_model_cannot_be_made(tmp_path, corpus):
+def test_the_cause_is_named_where_a_model_cannot_be_made(tmp_path, corpus):
     objective = {"@architectures": "spacy-embedkit.PretrainVectors.v1"}
     objective.update(maxout_pieces=2, hidden_size=8, loss="L2")
     config = make_config(corpus, pretraining__objective=objective)
     fails(config, tmp_path / "out", "embedkit vectors convert")
 
 
-def test_another_config_is_named_by_its_first_difference(tmp_path, corpus, whole):
-    _, folder = whole
-    config = make_config(corpus, components__tok2vec__model__width=12)
+def test_another_config_is_named_by_its_first_difference(finished):
+    config, folder = finished
+    config = change(config, components__tok2vec__model__width=12)
     match = r"components.tok2vec.model.width was 8 and is 12"
     fails(config, folder, match, resume=True)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"pretraining__n_save_epoch": 1},
-        own(patience=9, max_minutes=60.0, checkpoint_minutes=1.0),
-    ],
-)
-def test_what_the_weights_do_not_depend_on_may_change(
-    tmp_path, corpus, whole, settings
-):
-    _, folder = whole
+def test_other_weights_than_the_config_says_are_an_error(finished, monkeypatch):
+    config, folder = finished
+    # As if a package were another one now.
+    monkeypatch.setattr(module, "check_same", lambda *args: None)
+    config = change(config, components__tok2vec__model__width=12)
+    match = "weights of the checkpoint do not fit the model"
+    fails(config, folder, match, resume=True)
+
+
+def test_other_versions_are_named(finished, monkeypatch):
+    config, folder = finished
+    versions = {"spacy": "3.9", "thinc": "9", "numpy": "3"}
+    monkeypatch.setattr(module, "_versions", lambda: versions)
+    said = run(config, folder, resume=True)
+    assert any("changed since the checkpoint: spacy 3.8" in line for line in said)
+
+
+DAMAGES = {
+    "cut in the header": lambda data: data[:50],
+    "cut in the body": lambda data: data[:-1],
+    "changed": lambda data: data[:-9] + b"x" + data[-8:],
+    "another version": lambda data: data[:27] + b"\2" + data[28:],
+    "empty": lambda data: b"",
+}
+
+
+@pytest.mark.parametrize("name", sorted(DAMAGES))
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, name):
+    said = []
+    folder = RunFolder(tmp_path, said.append)
+    for n in (1, 2):
+        folder.save_checkpoint({"n": n})
+    for n in (3, 4):
+        path = tmp_path / CHECKPOINT
+        path.write_bytes(DAMAGES[name](path.read_bytes()))
+        folder = RunFolder(tmp_path, said.append)
+        # The damaged one never replaces the good one before it.
+        assert folder.load_checkpoint() == {"n": 1}
+        assert said.pop().endswith("going on from checkpoint.previous.bin")
+        folder.save_checkpoint({"n": n})
+        assert folder.load_checkpoint() == {"n": n}
+
+
+def test_a_run_goes_on_from_the_checkpoint_before(finished):
+    config, folder = finished
     before = result_of(folder)
-    run(make_config(corpus, **settings), folder, resume=True)
+    (folder / CHECKPOINT).write_bytes(b"nothing")
+    said = run(config, folder, resume=True)
+    assert any("going on from checkpoint.previous.bin" in line for line in said)
     assert result_of(folder) == before
 
 
-def test_more_epochs_go_on(tmp_path, corpus, whole):
-    _, folder = whole
-    config = make_config(corpus, pretraining__max_epochs=4)
-    run(make_config(corpus), folder, resume=True)
-    run(config, folder, resume=True)
-    run(config, tmp_path / "long")
-    assert result_of(folder)[0] == result_of(tmp_path / "long")[0]
-
-
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, whole):
-    config, folder = whole
-    before = result_of(folder)
-    path = folder / NAME
-    data = bytearray(path.read_bytes())
-    for damaged in (data[:100], data[:-1], data[:-9] + b"x" + data[-8:], b""):
-        path.write_bytes(damaged)
-        said = run(config, folder, resume=True)
-        assert any("going on from checkpoint.previous.bin" in line for line in said)
-        assert result_of(folder) == before
-
-
-def test_a_damaged_checkpoint_never_replaces_a_good_one(tmp_path):
-    kept = checkpoints.Checkpoints(tmp_path, print)
-    for n in (1, 2):
-        kept.save({"n": n})
-    for n in (3, 4):
-        (tmp_path / NAME).write_bytes(b"nothing")
-        kept = checkpoints.Checkpoints(tmp_path, print)
-        assert kept.load() == {"n": 1}
-        kept.save({"n": n})
-        assert kept.load() == {"n": n}
-
-
-def test_only_damaged_checkpoints_are_an_error_and_stay(tmp_path, whole):
-    config, folder = whole
-    for name in (NAME, PREVIOUS):
+def test_only_damaged_checkpoints_are_an_error_and_stay(finished):
+    config, folder = finished
+    for name in (CHECKPOINT, PREVIOUS):
         (folder / name).write_bytes(b"nothing")
-    fails(config, folder, "no whole checkpoint.*--force", resume=True)
-    assert (folder / NAME).read_bytes() == b"nothing"
+    fails(config, folder, "is damaged, or not a checkpoint.*--force", resume=True)
+    assert (folder / CHECKPOINT).read_bytes() == b"nothing"
 
 
-def test_a_changed_corpus_is_an_error(tmp_path, corpus, whole):
-    config, folder = whole
-    write_jsonl(corpus, sample_texts(39))
+def test_a_changed_corpus_is_an_error(tmp_path, finished):
+    config, folder = finished
+    corpus = write_jsonl(tmp_path / "fewer.jsonl", sample_texts(39))
+    config = change(config, paths__raw_text=str(corpus))
     fails(config, folder, "not that of the checkpoint: it had 40 doc", resume=True)
 
 
@@ -202,16 +208,19 @@ class Failing:
         return self.function(*args, **kwargs)
 
 
-@pytest.mark.parametrize("n", [0, 1, 5, 12])
-@pytest.mark.parametrize("where", ["fsync", "replace"])
+@pytest.mark.parametrize(
+    ("where", "n"),
+    # The first file; the previous checkpoint; the last one, after it became that.
+    [("fsync", 0), ("replace", 2), ("replace", 3)],
+)
 def test_a_full_disk_stops_it_and_resume_goes_on(
-    tmp_path, whole, monkeypatch, n, where
+    tmp_path, pretrained, monkeypatch, where, n
 ):
-    config, done = whole
+    config, done = pretrained
     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     folder = tmp_path / "full"
     with monkeypatch.context() as patch:
-        owner = {"fsync": os, "replace": checkpoints.Path}[where]
+        owner = {"fsync": os, "replace": run_folder.Path}[where]
         failing = Failing(getattr(owner, where), n, error)
         patch.setattr(owner, where, lambda *args: failing(*args))
         fails(config, folder, "No space left")
@@ -233,9 +242,9 @@ def _run_limited(config, folder, limit):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
-def test_a_real_limit_of_the_system_stops_it(tmp_path, whole):
-    config, done = whole
-    size = (done / NAME).stat().st_size
+def test_a_real_limit_of_the_system_stops_it(tmp_path, pretrained):
+    config, done = pretrained
+    size = (done / CHECKPOINT).stat().st_size
     context = multiprocessing.get_context("fork")
     # Room for the first checkpoint, but not for one with the state of the optimizer.
     args = (config.to_bytes(), tmp_path / "full", size // 2)
@@ -260,7 +269,7 @@ def test_a_shard_that_vanishes_stops_it_and_resume_goes_on(
     for i in range(4):
         write_jsonl(shards / f"{i}.jsonl", texts[10 * i : 10 * i + 10])
     config = make_config(shards)
-    run(config, tmp_path / "whole")
+    run(config, tmp_path / "uncut")
     called, n_left = getattr(Run, method), [n_calls]
     hidden = shards / "3.gone"
 
@@ -273,17 +282,17 @@ def test_a_shard_that_vanishes_stops_it_and_resume_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(Run, method, vanish)
         fails(config, tmp_path / "out", match)
-    assert (tmp_path / "out" / NAME).exists()
+    assert (tmp_path / "out" / CHECKPOINT).exists()
     hidden.rename(shards / "3.jsonl")
     run(config, tmp_path / "out", resume=True)
     # What is missing in a folder is noticed at the end of an epoch that lacks it.
     if method == "_step":
-        assert result_of(tmp_path / "out") == result_of(tmp_path / "whole")
+        assert result_of(tmp_path / "out") == result_of(tmp_path / "uncut")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_stops_it(tmp_path, whole, monkeypatch, value):
-    config, done = whole
+def test_a_loss_that_is_not_finite_stops_it(tmp_path, pretrained, monkeypatch, value):
+    config, done = pretrained
     n_left = [4]
 
     def spoiled(ops, docs, prediction, loss=None):
@@ -291,7 +300,7 @@ def test_a_loss_that_is_no_number_stops_it(tmp_path, whole, monkeypatch, value):
         total, gradient = loss(ops, docs, prediction)
         return (value if n_left[0] == 0 else total), gradient
 
-    build = module.build
+    build = module.build_parts
 
     def build_spoiled(*args):
         parts = build(*args)
@@ -300,15 +309,15 @@ def test_a_loss_that_is_no_number_stops_it(tmp_path, whole, monkeypatch, value):
         return parts
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "build", build_spoiled)
+        patch.setattr(module, "build_parts", build_spoiled)
         fails(config, tmp_path / "out", f"the loss is {value}.* learn_rate")
     run(config, tmp_path / "out", resume=True)
     assert result_of(tmp_path / "out") == result_of(done)
 
 
-def test_a_gradient_that_is_no_number_is_not_kept(tmp_path, whole, monkeypatch):
-    config, done = whole
-    build, n_left = module.build, [2]
+def test_a_gradient_that_is_not_finite_is_not_saved(tmp_path, pretrained, monkeypatch):
+    config, done = pretrained
+    build, n_left = module.build_parts, [2]
 
     def build_spoiled(*args):
         parts = build(*args)
@@ -323,22 +332,22 @@ def test_a_gradient_that_is_no_number_is_not_kept(tmp_path, whole, monkeypatch):
         return parts
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "build", build_spoiled)
+        patch.setattr(module, "build_parts", build_spoiled)
         fails(config, tmp_path / "out", "a weight is NaN or infinite after 2 updates")
     run(config, tmp_path / "out", resume=True)
     assert result_of(tmp_path / "out") == result_of(done)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_weights_that_are_no_numbers_are_never_kept(tmp_path, corpus, monkeypatch):
+def test_weights_that_are_not_finite_are_never_saved(tmp_path, corpus, monkeypatch):
     config = make_config(corpus, pretraining__optimizer__learn_rate=1e38)
     config["pretraining"]["optimizer"]["grad_clip"] = 0.0
     fails(config, tmp_path / "out", "(loss|weight).* learn_rate")
 
 
-def test_what_is_in_the_way_is_not_overwritten(tmp_path, corpus, whole):
-    config, folder = whole
-    fails(config, folder, "holds a run; go on with it by --resume")
+def test_what_is_in_the_way_is_not_overwritten(tmp_path, corpus, finished):
+    config, folder = finished
+    fails(config, folder, "holds a run; give --resume to go on with it")
     other = tmp_path / "other"
     other.mkdir()
     (other / "config.cfg").write_text("mine")
@@ -347,6 +356,8 @@ def test_what_is_in_the_way_is_not_overwritten(tmp_path, corpus, whole):
     fails(config, other, "holds other files", resume=True)
     fails(config, corpus, "is a file")
     assert (other / "config.cfg").read_text() == "mine"
+    (folder / "model7.bin").write_bytes(b"of the run before")
     before = result_of(folder)
     run(config, folder, force=True)
     assert result_of(folder) == before
+    assert not (folder / "model7.bin").exists()

@@ -23,19 +23,8 @@ from spacy_embedkit.pretraining.objectives import (
     build_pretrain_vectors_v1,
 )
 
+from .helpers.embeds import build_tok2vec
 from .helpers.vector_tables import make_folder
-
-
-def build_tok2vec():
-    nlp = spacy.blank("en")
-    config = {"model": {"@architectures": "spacy.HashEmbedCNN.v2"}}
-    config["model"].update(
-        {"width": 16, "depth": 2, "embed_size": 100, "window_size": 1}
-    )
-    config["model"].update(
-        {"maxout_pieces": 2, "subword_features": True, "pretrained_vectors": None}
-    )
-    return nlp.add_pipe("tok2vec", config=config).model
 
 
 def objective(docs, create):

@@ -10,7 +10,8 @@ from spacy.tokens import Doc
 
 from spacy_embedkit.readers import build_raw_text_v1
 from spacy_embedkit.text import split
-from spacy_embedkit.text.read import Piece, cut_place
+from spacy_embedkit.text.boundaries import cut_text
+from spacy_embedkit.text.read import Piece
 from spacy_embedkit.text.split import Counts, Lengths, make_docs
 
 NLP = spacy.blank("en")
@@ -45,8 +46,8 @@ def solid(texts):
 def test_no_character_is_lost(texts, longest, shortest, join_short, most, run):
     counts = Counts()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(split, "MOST_CHARACTERS", most)
-        patch.setattr(split, "LONGEST_RUN", run)
+        patch.setattr(split, "MAX_CHARACTERS", most)
+        patch.setattr(split, "MAX_RUN", run)
         docs = docs_of(
             *texts,
             max_length=longest,
@@ -141,7 +142,7 @@ def test_joined_text_keeps_its_line_break():
     ],
 )
 def test_text_is_cut_after_a_sentence_a_word_or_anywhere(text, first):
-    assert text[: cut_place(text, 20)] == first
+    assert text[: cut_text(text, 20)] == first
 
 
 def test_text_of_max_length_is_not_split():
@@ -193,7 +194,7 @@ def test_long_run_without_whitespace_does_not_stop_the_tokenizer(unit):
     make_doc = nlp.make_doc
     nlp.make_doc = lambda part: lengths.append(len(part)) or make_doc(part)
     assert solid(texts_of(text, nlp=nlp)) == text
-    assert max(lengths) <= split.LONGEST_RUN
+    assert max(lengths) <= split.MAX_RUN
 
 
 @pytest.mark.parametrize("lang", ["en", "xx"])

@@ -75,7 +75,7 @@ def test_order_is_settled_by_the_call_not_by_the_first_doc(tmp_path, blank):
 
 
 def test_buffer_holds_a_number_of_tokens(tmp_path, blank, monkeypatch):
-    monkeypatch.setattr("spacy_embedkit.text.shuffle.MOST_TOKENS", 30)
+    monkeypatch.setattr("spacy_embedkit.text.corpus.MAX_TOKENS", 30)
     texts = texts_of(corpus_of(tmp_path, shuffle=1000), blank)
     # Docs have 8 tokens: no doc leaves before its file comes, so files stay apart.
     assert len({text.split()[3] for text in texts[:10]}) == 1

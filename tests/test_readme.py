@@ -7,22 +7,24 @@ from spacy.training import Example
 from spacy.util import registry
 from thinc.api import use_ops
 
-from spacy_embedkit.experiments.plan import read_grid
+from spacy_embedkit.experiments.plan import read_plan
 from spacy_embedkit.pretraining.run.run_settings import read_settings
 
+from .helpers.checkout import NAMES, ROOT
 from .helpers.vector_tables import make_folder
-from .test_registry import NAMES
+
+README = (ROOT / "README.md").read_text(encoding="utf8")
 
 
-def test_table_of_names_is_that_of_setup_cfg(root):
-    text = (root / "README.md").read_text(encoding="utf8")
-    rows = re.findall(r"^\| (\w+) \| `(spacy-embedkit\.[\w.]+)` \|", text, re.MULTILINE)
+def test_table_of_names_is_that_of_setup_cfg():
+    rows = re.findall(
+        r"^\| (\w+) \| `(spacy-embedkit\.[\w.]+)` \|", README, re.MULTILINE
+    )
     assert sorted(rows) == sorted(NAMES)
 
 
-def test_config_excerpt_trains(root):
-    text = (root / "README.md").read_text(encoding="utf8")
-    excerpt, *others = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+def test_config_excerpt_trains():
+    excerpt, *others = re.findall(r"```ini\n(.*?)```", README, re.DOTALL)
     callbacks = [other for other in others if "@callbacks" in other]
     assert len(callbacks) == 2
     head = '[nlp]\nlang = "en"\npipeline = ["tok2vec", "tagger"]\n\n[components]\n\n'
@@ -49,9 +51,8 @@ width = 96
     assert [token.tag_ for token in nlp("The cat sat")] == ["D", "N", "V"]
 
 
-def test_vectors_excerpt_finds_a_converted_table(root, tmp_path):
-    text = (root / "README.md").read_text(encoding="utf8")
-    excerpts = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+def test_vectors_excerpt_finds_a_converted_table(tmp_path):
+    excerpts = re.findall(r"```ini\n(.*?)```", README, re.DOTALL)
     (excerpt,) = (excerpt for excerpt in excerpts if "@vectors" in excerpt)
     folder = make_folder(tmp_path / "vectors")
     excerpt = excerpt.replace('"vectors/en"', f'"{folder}"')
@@ -62,9 +63,8 @@ def test_vectors_excerpt_finds_a_converted_table(root, tmp_path):
     assert nlp("cat")[0].has_vector
 
 
-def test_pretraining_excerpts_are_valid(root):
-    text = (root / "README.md").read_text(encoding="utf8")
-    excerpts = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+def test_pretraining_excerpts_are_valid():
+    excerpts = re.findall(r"```ini\n(.*?)```", README, re.DOTALL)
     (excerpt,) = (excerpt for excerpt in excerpts if "[pretraining" in excerpt)
     head = '[paths]\nraw_text = "raw.jsonl"\n[corpora]\n[pretraining]\n[embedkit]\n'
     config = spacy.util.Config().from_str(head + excerpt)
@@ -74,16 +74,17 @@ def test_pretraining_excerpts_are_valid(root):
     assert read_settings(config).patience == 10
 
 
-def test_grid_excerpt_is_valid(root, tmp_path):
-    text = (root / "README.md").read_text(encoding="utf8")
-    (excerpt,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    path = tmp_path / "grid.toml"
+def test_plan_excerpt_is_valid(tmp_path):
+    (excerpt,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    path = tmp_path / "plan.toml"
     path.write_text(excerpt, encoding="utf8")
-    grid = read_grid(path)
-    assert [weights.name for weights in grid.weights] == ["none", "teacher"]
+    plan = read_plan(path)
+    assert [variant.name for variant in plan.variants] == ["none", "teacher"]
 
 
-def test_commands_stand_on_one_line(root):
-    text = (root / "README.md").read_text(encoding="utf8")
-    commands = re.findall(r"^python3 -m venv .*$", text, re.MULTILINE)
-    assert [c.rsplit(maxsplit=1)[-1] for c in commands] == ["all", "pytest"]
+def test_commands_stand_on_one_line():
+    commands = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
+    assert [command.rpartition(" -m ")[2] for command in commands] == [
+        "spacy project run all",
+        "pytest -n auto --dist worksteal",
+    ]

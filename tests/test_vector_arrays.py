@@ -9,6 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from spacy_embedkit.checks import InputError
 from spacy_embedkit.vectors.sources import arrays
+from spacy_embedkit.vectors.sources.parquet import open_parquet
+from spacy_embedkit.vectors.sources.safetensors_files import open_safetensors
 
 from .helpers.vector_files import (
     NO_LIBRARY,
@@ -113,7 +115,7 @@ def test_parquet_gives_words_and_rows(tmp_path, kind):
     parquet = pytest.importorskip("pyarrow.parquet", reason=NO_LIBRARY)
     columns = {"word": arrow.array(WORDS).dictionary_encode()} | columns_of(kind, arrow)
     parquet.write_table(arrow.table(columns), tmp_path / "a.parquet", row_group_size=2)
-    source = arrays.open_parquet(input_of(tmp_path / "a.parquet"), None)
+    source = open_parquet(input_of(tmp_path / "a.parquet"), None)
     words, rows = read(source)
     assert words == WORDS
     assert_allclose(rows, table(), rtol=1e-3)
@@ -133,7 +135,7 @@ def test_parquet_names_what_it_cannot_tell(tmp_path, columns, message):
     parquet = pytest.importorskip("pyarrow.parquet", reason=NO_LIBRARY)
     parquet.write_table(arrow.table(columns), tmp_path / "a.parquet")
     with pytest.raises(InputError, match=message):
-        read(arrays.open_parquet(input_of(tmp_path / "a.parquet"), None))
+        read(open_parquet(input_of(tmp_path / "a.parquet"), None))
 
 
 @pytest.mark.parametrize("form", ["\n".join, json.dumps])
@@ -142,7 +144,7 @@ def test_safetensors_gives_words_and_rows(tmp_path, form):
     tensors = {"weight": table(), "other": numpy.ones((2, 2)), "n": numpy.ones(3)}
     metadata = {"words": form(WORDS)}
     numpy_api.save_file(tensors, tmp_path / "a.safetensors", metadata)
-    source = arrays.open_safetensors(input_of(tmp_path / "a.safetensors"), None)
+    source = open_safetensors(input_of(tmp_path / "a.safetensors"), None)
     words, rows = read(source)
     assert words == WORDS
     assert_array_equal(rows, table())
@@ -155,7 +157,7 @@ def test_safetensors_reads_bfloat16(tmp_path):
     path = tmp_path / "a.safetensors"
     path.write_bytes(len(text).to_bytes(8, "little") + text + bits.tobytes())
     write_words(tmp_path / "a.txt")
-    rows = read(arrays.open_safetensors(input_of(path), None))[1]
+    rows = read(open_safetensors(input_of(path), None))[1]
     assert_array_equal(rows, (bits.astype("u4") << 16).view("f"))
 
 
@@ -163,4 +165,4 @@ def test_safetensors_names_its_tensors(tmp_path):
     numpy_api = pytest.importorskip("safetensors.numpy", reason=NO_LIBRARY)
     numpy_api.save_file({"a": table(), "b": table()}, tmp_path / "a.safetensors")
     with pytest.raises(InputError, match=r"holds a \(5 x 3 float32\), b \(5 x 3"):
-        arrays.open_safetensors(input_of(tmp_path / "a.safetensors"), None)
+        open_safetensors(input_of(tmp_path / "a.safetensors"), None)

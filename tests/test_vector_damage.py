@@ -11,6 +11,8 @@ from spacy_embedkit.checks import InputError
 from spacy_embedkit.vectors.sources import arrays, folders
 from spacy_embedkit.vectors.sources.fasttext import open_fasttext
 from spacy_embedkit.vectors.sources.gensim_files import open_gensim
+from spacy_embedkit.vectors.sources.parquet import open_parquet
+from spacy_embedkit.vectors.sources.safetensors_files import open_safetensors
 from spacy_embedkit.vectors.sources.word2vec import open_word2vec_binary
 
 from .helpers.vector_files import (
@@ -74,10 +76,10 @@ FORMATS = {
         lambda path: arrays.open_npy(input_of(path), words_of(path)),
     ),
     "npz": (write_npz, lambda path: arrays.open_npz(input_of(path), None)),
-    "parquet": (write_parquet, lambda path: arrays.open_parquet(input_of(path), None)),
+    "parquet": (write_parquet, lambda path: open_parquet(input_of(path), None)),
     "safetensors": (
         write_safetensors,
-        lambda path: arrays.open_safetensors(input_of(path), None),
+        lambda path: open_safetensors(input_of(path), None),
     ),
 }
 
@@ -105,7 +107,7 @@ def test_file_cut_anywhere_is_an_input_error(tmp_path, name):
     path = FORMATS[name][0](tmp_path / "whole")
     data, (words, rows) = path.read_bytes(), read_all(name, path)
     cut = tmp_path / "cut"
-    for size in numpy.unique(numpy.linspace(0, len(data) - 1, 200).astype(int)):
+    for size in numpy.unique(numpy.linspace(0, len(data) - 1, 25).astype(int)):
         cut.write_bytes(data[:size])
         found = read_all(name, cut)
         assert found is None or found[0] == words
@@ -144,9 +146,11 @@ def test_damaged_head_is_an_input_error_or_read(whole_files, name, data):
     read_all(name, path)
 
 
-@pytest.mark.parametrize("at", range(0, 100, 4))
-@pytest.mark.parametrize("number", [-(2**31), -1, 0, 1, 2**24, 2**31 - 1])
 @pytest.mark.parametrize("name", ["fasttext", "floret"])
+@given(
+    at=st.integers(0, 24).map(lambda i: 4 * i),
+    number=st.sampled_from([-(2**31), -1, 0, 1, 2**24, 2**31 - 1]),
+)
 def test_hostile_fasttext_setting_is_an_input_error_or_read(
     whole_files, name, number, at
 ):
@@ -176,9 +180,7 @@ def test_hostile_npy_shape_is_an_input_error(tmp_path, shape):
     head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     start = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little")
     (tmp_path / "a.npy").write_bytes(start + head + table().tobytes())
-    with pytest.raises(
-        InputError, match=r"download it again|not that of a plain array"
-    ):
+    with pytest.raises(InputError, match="download it again"):
         arrays.open_npy(input_of(tmp_path / "a.npy"), None)
 
 
@@ -201,7 +203,7 @@ def test_hostile_safetensors_header_is_an_input_error(tmp_path, header):
     path = tmp_path / "a.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(60))
     with pytest.raises(InputError):
-        arrays.open_safetensors(input_of(path), None)
+        open_safetensors(input_of(path), None)
 
 
 class Trap:
@@ -232,9 +234,9 @@ OPENERS = {
     "gensim": lambda input: open_gensim(input, False),
     "npy": lambda input: arrays.open_npy(input, None),
     "npz": lambda input: arrays.open_npz(input, None),
-    "parquet": lambda input: arrays.open_parquet(input, None),
-    "safetensors": lambda input: arrays.open_safetensors(input, None),
-    "words": lambda input: arrays.open_npy(input, input.shown),
+    "parquet": lambda input: open_parquet(input, None),
+    "safetensors": lambda input: open_safetensors(input, None),
+    "words": lambda input: arrays.open_npy(input, input.label),
 }
 
 

@@ -5,11 +5,12 @@ import gzip
 import io
 import lzma
 import os
-import shutil
 import struct
 import sys
 import tarfile
+import tempfile
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_embedkit.checks import InputError
-from spacy_embedkit.vectors.sources import find_format, inputs, open_source, unpacking
+from spacy_embedkit.vectors.sources import find_format, inputs, open_source
 from spacy_embedkit.vectors.sources.inputs import open_input
 
 TEXT = "".join(f"wört{i} {i} {i / 7:.5f}\n" for i in range(300)).encode()
@@ -50,7 +51,6 @@ PACKED = {
     "xz": lzma.compress(TEXT),
     "zip": zipped(vectors=TEXT),
     "zip-gz": zipped(vectors=gzip.compress(TEXT)),
-    "gz-zip": gzip.compress(zipped(vectors=TEXT)),
     "zip-macos": zipped(**{"vectors": TEXT, "__MACOSX/._vectors": b"x", "empty/": b""}),
     "tar": tarred(vectors=TEXT),
     "tar-gz": tarred("gz", vectors=TEXT),
@@ -94,7 +94,7 @@ def test_standard_input_may_be_packed(monkeypatch, kind):
     assert input.local().read_bytes() == TEXT
     with input.open() as stream:
         assert stream.read() == TEXT
-    assert input.shown.startswith("standard input")
+    assert input.label.startswith("standard input")
 
 
 def test_standard_input_is_longer_than_its_head(monkeypatch):
@@ -102,9 +102,9 @@ def test_standard_input_is_longer_than_its_head(monkeypatch):
     pipe(monkeypatch, TEXT)
     input = open_input("-")
     assert input.head == TEXT[:1000]
-    assert input.open().read() == TEXT
-    with pytest.raises(InputError, match="standard input: can be read only once"):
-        input.open()
+    for _ in range(2):
+        with input.open() as stream:
+            assert stream.read() == TEXT
 
 
 def test_empty_standard_input_is_named(monkeypatch):
@@ -129,7 +129,7 @@ def test_npz_is_left_to_its_reader(tmp_path):
 def test_a_member_is_chosen(tmp_path, pack):
     path = save(tmp_path, pack(a=b"a 1\n", b=b"b 1\n", c=gzip.compress(b"c 1\n")))
     input = open_input(path, "b")
-    assert input.shown == f"{path}!b"
+    assert input.label == f"{path}!b"
     assert input.open().read() == b"b 1\n"
     assert open_input(path, "c").open().read() == b"c 1\n"
     with pytest.raises(InputError, match=r"holds 3 files; choose .* one of: a, b, c$"):
@@ -146,7 +146,9 @@ def test_only_some_members_are_listed(tmp_path):
 
 @pytest.mark.parametrize("pack", [zipped, tarred])
 def test_an_archive_without_files_is_named(tmp_path, pack):
-    with pytest.raises(InputError, match=r"holds no files|as no known format"):
+    with pytest.raises(
+        InputError, match=r"holds no files|unlike any known format|holds no arrays"
+    ):
         open_source(save(tmp_path, pack()))
 
 
@@ -155,44 +157,48 @@ def test_a_member_needs_an_archive(tmp_path):
         open_input(save(tmp_path, TEXT), "a")
 
 
-@pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "C:\\x", "a\\..\\x"])
+@pytest.mark.parametrize("name", ["/etc/x", "../x", "a\\..\\x"])
 @pytest.mark.parametrize("pack", [zipped, tarred])
-def test_members_outside_are_refused(tmp_path, pack, name):
-    path = save(tmp_path, pack(**{"good": TEXT, name: TEXT}))
-    with pytest.raises(InputError, match=r"its member .* is a path out of the archive"):
-        open_input(path, "good")
+def test_members_are_never_written_under_their_names(tmp_path, pack, name):
+    (tmp_path / "in").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    path = save(tmp_path / "in", pack(**{name: TEXT}))
+    local = open_input(path).local()
+    assert local.read_bytes() == TEXT
+    assert local.parent == Path(tempfile.gettempdir())
+    assert sorted(tmp_path.rglob("*")) == [*before, Path(path)]
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
-def test_links_and_devices_in_tar_are_refused(tmp_path, kind):
+def test_links_and_devices_in_tar_are_not_read(tmp_path, kind):
     info = tarfile.TarInfo("bad")
     info.type, info.linkname = kind, "good"
     with tarfile.open(tmp_path / "tar", "w") as archive:
         archive.addfile(info)
-    with pytest.raises(InputError, match="its member 'bad' is a link or a device"):
-        open_input(str(tmp_path / "tar"))
+    for member in (None, "bad"):
+        with pytest.raises(InputError, match="holds no files"):
+            open_input(str(tmp_path / "tar"), member)
 
 
-def test_links_in_zip_are_refused(tmp_path):
+def test_links_in_zip_are_not_followed(tmp_path):
     info = zipfile.ZipInfo("bad")
     info.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "zip", "w") as archive:
-        archive.writestr(info, "good")
-    with pytest.raises(InputError, match="its member 'bad' is a link or a device"):
-        open_input(str(tmp_path / "zip"))
+        archive.writestr(info, "/etc/passwd")
+    assert open_input(str(tmp_path / "zip")).head == b"/etc/passwd"
 
 
 def test_encrypted_zip_is_refused(tmp_path):
     data = bytearray(zipped(secret=TEXT))
     data[6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
-    with pytest.raises(InputError, match="its member 'secret' is encrypted"):
+    with pytest.raises(InputError, match=r"broken or cut off.*secret.*encrypted"):
         open_input(save(tmp_path, data))
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 def test_bombs_are_stopped(tmp_path, monkeypatch, compress):
-    monkeypatch.setattr(unpacking, "MAX_BYTES", 2_000_000)
+    monkeypatch.setattr(inputs, "MAX_BYTES", 2_000_000)
     path = save(tmp_path, compress(b"a 1\n" * 2_000_000))
     input = open_input(path)
     for unpack in (input.local, lambda: input.open().read()):
@@ -202,30 +208,34 @@ def test_bombs_are_stopped(tmp_path, monkeypatch, compress):
 
 @pytest.mark.parametrize("pack", [zipped, lambda **files: tarred("xz", **files)])
 def test_bombs_in_archives_are_stopped(tmp_path, monkeypatch, pack):
-    monkeypatch.setattr(unpacking, "MAX_BYTES", 2_000_000)
+    monkeypatch.setattr(inputs, "MAX_BYTES", 2_000_000)
     with pytest.raises(InputError, match="unpacks to more than 200 times the"):
         open_input(save(tmp_path, pack(vectors=b"a 1\n" * 2_000_000))).local()
 
 
-def test_too_many_layers_are_refused(tmp_path):
-    data = TEXT
-    for _ in range(5):
-        data = gzip.compress(data)
-    with pytest.raises(InputError, match="is packed more than 3 times over"):
-        open_input(save(tmp_path, data))
+def test_files_packed_twice_are_refused(tmp_path):
+    with pytest.raises(InputError, match="is compressed more than once; unpack it"):
+        open_input(save(tmp_path, gzip.compress(gzip.compress(TEXT))))
+    with pytest.raises(InputError, match="holds no arrays"):
+        open_source(save(tmp_path, gzip.compress(zipped(vectors=TEXT))))
 
 
-def test_space_for_temporary_files_is_checked(tmp_path, monkeypatch):
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    def full(stream, out, size):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(inputs.shutil, "copyfileobj", full)
     path = save(tmp_path, zipped(vectors=TEXT))
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
-    with pytest.raises(InputError, match=r"unpacks to [\d,]+ bytes, but .* has 10"):
+    with pytest.raises(
+        InputError, match=r"could not be saved to .*No space left.*make"
+    ):
         open_input(path).local()
 
 
 def test_temporary_files_of_failed_unpacking_are_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(inputs, "HEAD_BYTES", 100)
-    monkeypatch.setattr(unpacking, "BUFFER", 100)
-    monkeypatch.setattr(unpacking.tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(inputs, "BUFFER", 100)
+    monkeypatch.setattr(inputs.tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     input = open_input(save(tmp_path, PACKED["gz"][:-10]))
     with pytest.raises(InputError, match=r"broken or cut off, about [\d,]+ bytes into"):
@@ -236,7 +246,7 @@ def test_temporary_files_of_failed_unpacking_are_removed(tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", sorted(set(PACKED) - {"plain", "gz-twice"}))
 def test_cut_files_give_all_rows_or_an_input_error(tmp_path, kind):
     data = PACKED[kind]
-    for cut in sorted({*range(0, len(data), max(1, len(data) // 60)), len(data) - 1}):
+    for cut in sorted({*range(0, len(data), max(1, len(data) // 20)), len(data) - 1}):
         path = save(tmp_path, data[:cut])
         try:
             words = read_words(open_source(path))
@@ -249,7 +259,7 @@ def test_cut_files_give_all_rows_or_an_input_error(tmp_path, kind):
 @pytest.mark.parametrize("kind", sorted(set(PACKED) - {"plain"}))
 def test_changed_bytes_never_raise_anything_else(tmp_path, kind):
     rng = numpy.random.default_rng(3)
-    for _ in range(60):
+    for _ in range(25):
         data = bytearray(PACKED[kind])
         data[rng.integers(len(data))] ^= 1 << rng.integers(8)
         try:
@@ -344,7 +354,7 @@ def test_text_and_binary_are_told_apart(word, rows, newline):
         (b"\n <html lang='en'><body>", "is a web page and not the file"),
         (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
         ("a 1 2\n".encode("utf-16"), "is text in UTF-16, not UTF-8"),
-        (b"\x7fELF\x02\x01\x01\x00", "as no known format does; known are word2vec"),
+        (b"\x7fELF\x02\x01\x01\x00", "unlike any known format; known are word2vec"),
     ],
 )
 def test_other_files_are_refused(tmp_path, head, message):

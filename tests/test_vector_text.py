@@ -11,9 +11,9 @@ from numpy.testing import assert_array_equal
 
 from spacy_embedkit.checks import InputError
 from spacy_embedkit.vectors.ngrams import Ngrams
-from spacy_embedkit.vectors.sources import _parse, open_source, text
+from spacy_embedkit.vectors.sources import _parse, open_source, text_files
 from spacy_embedkit.vectors.sources.inputs import open_input
-from spacy_embedkit.vectors.sources.text import open_text
+from spacy_embedkit.vectors.sources.text_files import open_text
 
 FLORET = "3 2 2 4 2 2166136261 < >\n0 1 2\n1 3 4\n2 5 6\n"
 
@@ -216,14 +216,14 @@ def test_a_header_that_counts_wrong_is_noted(tmp_path, said):
     words, _, _, source = read_text(tmp_path, f"{said} 1\na 1\nb 2\n")
     assert words == ["a", "b"]
     assert source.notes == [
-        f"the header says {said} rows, the file has 2: all 2 were read"
+        f"the header has {said} rows, the file has 2: all 2 were read"
     ]
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64, 4 << 20])
 def test_chunks_and_batches_do_not_show(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr(text, "CHUNK_BYTES", chunk)
-    monkeypatch.setattr(text, "BATCH_ROWS", 3)
+    monkeypatch.setattr(text_files, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(text_files, "BATCH_ROWS", 3)
     content = "".join(f"wört{i} {i} {-i}.5\n" for i in range(20))
     words, rows, places, _ = read_text(tmp_path, content)
     assert words == [f"wört{i}" for i in range(20)]
@@ -299,8 +299,8 @@ def test_long_digits_take_no_long_time(tmp_path):
 
 
 def test_a_line_without_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "CHUNK_BYTES", 100)
-    monkeypatch.setattr(text, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(text_files, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(text_files, "MAX_LINE_BYTES", 1000)
     with pytest.raises(InputError, match="line 3: is longer than 1,000 bytes"):
         read_text(tmp_path, "a 1 2\nb 1 2\n" + "c" * 5000)
 
@@ -322,8 +322,8 @@ def test_floret_text_is_a_table_of_ngrams(tmp_path):
     ("old", "new", "message"),
     [
         ("\n1 3", "\n7 3", "line 3: is row '7', but row 1 comes next"),
-        ("2 5 6\n", "", "the header says 3 rows, the file has 2"),
-        ("2 5 6\n", "2 5 6\n3 7 8\n", "the header says 3 rows, the file has 4"),
+        ("2 5 6\n", "", "the header has 3 rows, the file has 2"),
+        ("2 5 6\n", "2 5 6\n3 7 8\n", "the header has 3 rows, the file has 4"),
         ("1 3 4", "1 3", "line 3: has 1 numbers, but 2 are expected"),
     ],
 )

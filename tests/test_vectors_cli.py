@@ -1,21 +1,21 @@
-"""The commands: what they write, what they say, and their one line of trouble."""
+"""The commands: what they write and print, and their errors of one line."""
 
 import dataclasses
 import inspect
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import numpy
 import pytest
 import spacy
 from numpy.testing import assert_array_equal
-from typer.testing import CliRunner
 
-from spacy_embedkit.cli import vectors_cli
 from spacy_embedkit.cli.convert_vectors import convert as convert_command
 from spacy_embedkit.cli.learn_vectors import distill as distill_command
 from spacy_embedkit.cli.learn_vectors import learn as learn_command
+from spacy_embedkit.vectors import inspection
 from spacy_embedkit.vectors.build import convert, distill, learn
 
 from .helpers.vector_tables import (
@@ -26,14 +26,9 @@ from .helpers.vector_tables import (
     make_rows,
     make_source,
 )
+from .helpers.vectors_command import run
 
 SAMPLE = Path(__file__).parents[1] / "assets" / "sample.txt"
-
-
-def run(*args, status=0, **kwargs):
-    result = CliRunner().invoke(vectors_cli, [str(arg) for arg in args], **kwargs)
-    assert result.exit_code == status, result.output
-    return result.output
 
 
 @pytest.fixture
@@ -47,23 +42,66 @@ def text(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("command", ["convert", "learn", "distill", "info", "similar"])
-def test_spacy_finds_the_commands(command):
+COMMANDS = ["convert", "learn", "distill", "info", "similar"]
+
+
+def test_spacy_finds_the_commands():
     done = subprocess.run(
-        [sys.executable, "-m", "spacy", "embedkit", "vectors", command, "--help"],
+        [sys.executable, "-m", "spacy", "embedkit", "vectors", "--help"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert f"vectors {command}" in done.stdout
+    assert all(f" {command} " in done.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_describe_their_options(command):
+    assert f"{command} [OPTIONS]" in run(command, "--help")
+
+
+def choices_of(function, option):
+    """Choices of an option, from its annotation."""
+    annotation = typing.get_type_hints(function)[option]
+    return [
+        typing.get_args(part)
+        for part in (annotation, *typing.get_args(annotation))
+        if typing.get_origin(part) is typing.Literal
+    ]
 
 
 @pytest.mark.parametrize(
     ("command", "settings"),
     [
-        (learn_command, learn.Settings),
-        (convert_command, convert.Settings),
-        (distill_command, distill.Settings),
+        (learn_command, learn.LearnSettings),
+        (convert_command, convert.ConvertSettings),
+        (distill_command, distill.DistillSettings),
+    ],
+)
+def test_the_options_have_the_choices_of_the_functions(command, settings):
+    n_compared = 0
+    for field in dataclasses.fields(settings):
+        if field.name in inspect.signature(command).parameters:
+            expected = choices_of(settings, field.name)
+            assert choices_of(command, field.name) == expected
+            n_compared += len(expected)
+    assert n_compared >= 2
+
+
+def test_ctrl_c_is_one_line_and_status_130(monkeypatch, tmp_path):
+    def interrupt(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inspection, "open_vectors", interrupt)
+    assert run("info", tmp_path, status=130) == "error: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [
+        (learn_command, learn.LearnSettings),
+        (convert_command, convert.ConvertSettings),
+        (distill_command, distill.DistillSettings),
     ],
 )
 def test_the_options_have_the_defaults_of_the_functions(command, settings):
@@ -89,9 +127,7 @@ def test_convert_writes_a_folder_that_trains(text, tmp_path):
 
 
 def test_convert_reads_standard_input(text, tmp_path):
-    command = [sys.executable, "-m", "spacy", "embedkit", "vectors", "convert", "-"]
-    with text.open("rb") as file:
-        subprocess.run([*command, str(tmp_path / "out")], stdin=file, check=True)
+    run("convert", "-", tmp_path / "out", input=text.read_bytes())
     assert len(spacy.load(tmp_path / "out").vocab.vectors) == 9
 
 
@@ -103,7 +139,7 @@ def test_convert_takes_ngrams_for_unseen_words(text, tmp_path):
     assert nlp.config["nlp"]["vectors"]["unseen"] == "subwords"
 
 
-TROUBLES = {
+ERRORS = {
     "nothing there": ["missing.txt", "OUT"],
     "empty": ["empty.txt", "OUT"],
     "ragged": ["ragged.txt", "OUT"],
@@ -114,13 +150,13 @@ TROUBLES = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(TROUBLES))
-def test_troubles_are_one_line_and_write_nothing(name, text, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", sorted(ERRORS))
+def test_errors_are_one_line_and_write_nothing(name, text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.txt").touch()
     (tmp_path / "ragged.txt").write_text("a 1 2 3\nb 1 2\n")
     before = sorted(tmp_path.iterdir())
-    output = run("convert", *TROUBLES[name], status=1)
+    output = run("convert", *ERRORS[name], status=1)
     assert len(output.strip().splitlines()) == 1, output
     assert sorted(tmp_path.iterdir()) == before
 

@@ -1,4 +1,4 @@
-"""Layers on our tables: the numbers of spaCy's tables, unseen words, memory."""
+"""Layers on our tables: the numbers of spaCy's tables, unseen words, cache."""
 
 import numpy
 import pytest
@@ -15,8 +15,9 @@ from spacy_embedkit.architectures import (
     build_static_hash_embed_v1,
     build_static_vectors_v1,
 )
+from spacy_embedkit.row_cache import CACHE
 
-from .helpers.embeds import ATTRS, ROWS, gradients_of
+from .helpers.embeds import ATTRS, ROWS, build_tok2vec, gradients_of
 from .helpers.gradients import assert_gradient
 from .helpers.vector_tables import (
     WORDS,
@@ -25,7 +26,6 @@ from .helpers.vector_tables import (
     make_rows,
     make_source,
 )
-from .test_pretraining import build_tok2vec
 
 TEXTS = ["the cat sat on zzz.", "", "naïve Straße 🙂", "zzz"]
 STORES = ["float32", "float16", "int8", "pq"]
@@ -112,12 +112,12 @@ def test_a_learned_row_stands_before_the_policy_of_the_table(tmp_path):
     assert not model.predict(docs)[3].any()
 
 
-def test_the_memory_notices_another_table(tmp_path, folder):
+def test_cache_notices_another_table(tmp_path, folder):
     nlp = spacy.load(folder)
     docs = docs_of(nlp)
     model = build_static_vectors_v1(8).initialize(X=docs)
     before = model.predict(docs)[0]
-    assert len(model.attrs["memory"])
+    assert len(model.attrs[CACHE])
     make_folder(tmp_path / "other", make_source(make_rows(seed=5)))
     nlp.vocab.vectors.from_disk(tmp_path / "other" / "vocab")
     fresh = build_static_vectors_v1(8, cache_rows=0).initialize(X=docs)

@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 from spacy.vectors import Vectors
 
 from .helpers.vector_files import NO_LIBRARY, WORDS, table, train, write_model2vec
-from .test_vectors_cli import run
+from .helpers.vectors_command import run
 
 
 def gensim_vectors():

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from spacy.ml.models.tok2vec import MaxoutWindowEncoder
 from spacy.tokens import Doc
-from thinc.api import chain, fix_random_seed, set_dropout_rate
+from thinc.api import chain, fix_random_seed, set_dropout_rate, with_array
 
 from spacy_embedkit.architectures import build_maxout_window_encoder_v1
-from spacy_embedkit.layers import window_encoder
+from spacy_embedkit.layers import window_predict
+from spacy_embedkit.layers.window_nodes import match_nodes
 
 from .helpers.embeds import BUILDERS, gradients_of
 from .helpers.gradients import assert_gradient
@@ -74,8 +75,8 @@ def test_prediction_equals_stock(lengths, width, window, pieces, depth):
 @pytest.mark.parametrize(("chunk", "block"), [(1, 1), (2, 3), (5, 7), (768, 8192)])
 @pytest.mark.parametrize("window", [1, 2])
 def test_chunks_and_blocks_leave_no_seam(monkeypatch, lengths, chunk, block, window):
-    monkeypatch.setattr(window_encoder, "CHUNK", chunk)
-    monkeypatch.setattr(window_encoder, "BLOCK", block)
+    monkeypatch.setattr(window_predict, "CHUNK", chunk)
+    monkeypatch.setattr(window_predict, "BLOCK", block)
     stock, ours = pair(window=window)
     X = rows(lengths)
     assert_same(stock.predict(X), ours.predict(X))
@@ -138,6 +139,12 @@ def test_types_of_the_embedding_below_make_no_difference(builder, nlp, words):
         assert_same(
             chain(embed, stock).predict(batch), chain(embed, ours).predict(batch)
         )
+
+
+def test_tree_of_two_window_sizes_is_not_matched():
+    one, two = (MaxoutWindowEncoder(8, size, 3, 1).layers[0] for size in (1, 2))
+    assert match_nodes(with_array(chain(one, one.copy()))) is not None
+    assert match_nodes(with_array(chain(one, two))) is None
 
 
 def test_other_inputs_run_the_stock_layer():

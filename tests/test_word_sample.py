@@ -1,4 +1,4 @@
-"""The sample of words that masks show."""
+"""The sample that random words are drawn from."""
 
 import numpy
 import pytest

@@ -1,61 +1,76 @@
-"""`spacy embedkit pretrain-report`: what pretrained weights are worth."""
+"""`spacy embedkit compare`: train variants of a config and report the differences."""
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, List, Optional
 
 import typer
 
 
-def pretrain_report(
-    grid: Annotated[
+def compare(
+    plan: Annotated[
         Path,
         typer.Argument(
-            help="TOML file: config, train, dev, test, seeds, [[amounts]] with docs, "
-            "[[weights]] with name and init_tok2vec; overrides for each."
+            help="TOML file: config, train, dev, test, seeds, [[variants]] with name, "
+            "init_tok2vec, overrides, [[amounts]] with docs, [[contributions]]."
         ),
     ],
     out_dir: Annotated[Path, typer.Argument(help="Folder for results and report.")],
-    workers: Annotated[
-        int, typer.Option(min=1, help="Runs at a time, each of one thread.")
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", "-j", min=1, help="Trials at a time, one thread each."),
     ] = 1,
     max_minutes: Annotated[
-        Optional[float], typer.Option(min=0, help="Start no run after that.")
+        Optional[float], typer.Option(min=0, help="Start no trial after that.")
     ] = None,
     only: Annotated[
-        str, typer.Option(help="Pattern of the cells to run: WEIGHTS-DOCS-SEED.")
+        str, typer.Option(help="Pattern of the trials to run: VARIANT-DOCS-SEED.")
     ] = "*",
     only_report: Annotated[
         bool, typer.Option("--only-report", help="Train nothing; report what is done.")
     ] = False,
     keep_models: Annotated[
-        bool, typer.Option("--keep-models", help="Keep the best model of each run.")
+        bool, typer.Option("--keep-models", help="Keep the best model of each trial.")
     ] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", "-F", help="Run trials again that were made with other settings."
+        ),
+    ] = False,
+    changes: Annotated[
+        Optional[List[str]],
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the plan: seeds=2."),
+    ] = None,
 ) -> None:
-    """Train a config with and without pretrained weights, and report the difference.
+    """Train variants of a config, and report what makes which difference.
 
-    Each weights, amount of annotation and seed is a run of its own, chosen by dev and
+    Each variant, amount of annotation and seed is a trial of its own, chosen by dev and
     scored on test once; its result is a file, and what is there is not done again.
     """
     from ..checks import InputError
-    from ..experiments.comparison import write_report
-    from ..experiments.engine import read_grid_results, run_grid
-    from ..experiments.plan import read_grid
+    from ..experiments.comparison_report import write_report
+    from ..experiments.engine import run_plan
+    from ..experiments.plan import read_plan
+    from ..experiments.results import read_outcome
 
-    plan = read_grid(grid)
+    read = read_plan(plan, changes or [])
     if only_report:
-        outcome = read_grid_results(plan, out_dir)
+        outcome = read_outcome(read, out_dir)
     else:
-        outcome = run_grid(
-            plan,
+        outcome = run_plan(
+            read,
             out_dir,
-            workers=workers,
+            jobs=jobs,
             max_minutes=max_minutes,
             only=only,
             keep_models=keep_models,
+            force=force,
         )
-    print(write_report(plan, outcome, out_dir))
+    print(write_report(read, outcome, out_dir))
+    print(f"{out_dir}: report.html, report.md, report.json")
     if outcome.failed:
+        names = ", ".join(sorted(outcome.failed))
         raise InputError(
-            f"{len(outcome.failed)} cells failed: {', '.join(sorted(outcome.failed))}; "
-            "mend what is said above, and run again"
+            f"{len(outcome.failed)} trials failed: {names}; fix what is said "
+            "above, and run again"
         )

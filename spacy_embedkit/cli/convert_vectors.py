@@ -1,4 +1,4 @@
-"""`spacy embedkit vectors convert`, and what ends every command that makes a table."""
+"""`spacy embedkit vectors convert`, and the last step of learn and distill."""
 
 from pathlib import Path
 from typing import Annotated, Optional
@@ -7,15 +7,14 @@ import typer
 
 from .options import (
     Attr,
-    DType,
+    DTypeOption,
     Duplicates,
-    Keys,
+    KeyForms,
     Lang,
-    Mode,
     Name,
     OutDir,
-    Store,
-    Unknown,
+    TableMode,
+    UnseenOption,
 )
 
 
@@ -23,7 +22,7 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            help="File, folder or installed pipeline; - is stdin. Told by content: "
+            help="File, folder or installed pipeline; - is stdin. Detected by content: "
             "word2vec, GloVe, fastText, floret, gensim, npy, npz, Parquet, "
             "safetensors, model2vec, spaCy; also in gz, bz2, xz, zip, tar."
         ),
@@ -39,25 +38,25 @@ def convert(
         Optional[int],
         typer.Option(help="Rows to keep; the other words share the nearest."),
     ] = None,
-    dtype: DType = Store.float32,
+    dtype: DTypeOption = "float32",
     mode: Annotated[
-        Optional[Mode],
+        Optional[TableMode],
         typer.Option(
-            help="Stop unless the source is of this kind.", show_default="what it is"
+            help="Stop unless the source is of this kind.", show_default="either"
         ),
     ] = None,
     normalise: Annotated[
         bool, typer.Option("--normalise", help="Make all rows of length 1.")
     ] = False,
     keys: Annotated[
-        Keys,
+        KeyForms,
         typer.Option(help="forms: Title and UPPER forms share the row of a word."),
-    ] = Keys.as_is,
+    ] = "as-is",
     duplicates: Annotated[
-        Duplicates, typer.Option(help="What happens to a word that comes up again.")
-    ] = Duplicates.error,
+        Duplicates, typer.Option(help="What to do with a repeated word.")
+    ] = "error",
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out rows that are broken.")
+        bool, typer.Option("--skip-bad", help="Leave out broken rows.")
     ] = False,
     words: Annotated[
         Optional[str],
@@ -73,7 +72,7 @@ def convert(
         Optional[str],
         typer.Option(help="Table of n-grams for unseen words, of the same width."),
     ] = None,
-    unseen: Unknown = None,
+    unseen: UnseenOption = None,
     trust_pickle: Annotated[
         bool,
         typer.Option(
@@ -100,9 +99,9 @@ def convert(
         skip_bad=skip_bad,
     )
     found = "default" if opened.ngrams is None else "floret"
-    if mode is not None and mode.value != found:
+    if mode is not None and mode != found:
         raise InputError(
-            f"{source}: is a table of mode {found}, but --mode is {mode.value}; leave "
+            f"{source}: is a table of mode {found}, but --mode is {mode}; leave "
             "--mode out, or name another file"
         )
     if backoff is not None:
@@ -115,18 +114,18 @@ def convert(
         name=name,
         truncate=truncate,
         prune=prune,
-        dtype=dtype.value,
+        dtype=dtype,
         normalise=normalise,
-        forms=keys == Keys.forms,
-        duplicates=duplicates.value,
+        forms=keys == "forms",
+        duplicates=duplicates,
         skip_bad=skip_bad,
-        unseen=unseen and unseen.value,
+        unseen=unseen,
     )
 
 
 def write_table(source: object, out_dir: Path, lang: str, **settings: object) -> None:
-    """Convert an opened source, and say what was written."""
-    from ..vectors.build.convert import Settings
+    """Convert an opened source, and print a summary."""
+    from ..vectors.build.convert import ConvertSettings
     from ..vectors.build.convert import convert as convert_vectors
     from ..vectors.sources.source import Source
 
@@ -134,7 +133,8 @@ def write_table(source: object, out_dir: Path, lang: str, **settings: object) ->
     if settings.get("unseen") is None:
         settings["unseen"] = "subwords" if source.subwords else "zeros"
     code = language_of(lang)
-    report = convert_vectors(source, out_dir, code, Settings(**settings))  # type: ignore[arg-type]
+    chosen = ConvertSettings(**settings)  # type: ignore[arg-type]
+    report = convert_vectors(source, out_dir, code, chosen)
     for note in report.notes:
         print(f"note: {note}")
     rows, width = report.shape
@@ -143,7 +143,7 @@ def write_table(source: object, out_dir: Path, lang: str, **settings: object) ->
 
 
 def language_of(lang: str) -> str:
-    """Return a language code, that of a pipeline if it is the name of one."""
+    """Return a language code, or that of the pipeline of this name."""
     import spacy
     from spacy.util import get_lang_class
 
@@ -157,5 +157,5 @@ def language_of(lang: str) -> str:
         return spacy.load(lang).lang or "xx"
     except OSError as err:
         raise InputError(
-            f"--lang is {lang!r}, which is no language code of spaCy's and no pipeline"
+            f"--lang is {lang!r}, which is neither a language code nor a pipeline"
         ) from err

@@ -9,17 +9,16 @@ import typer
 from .convert_vectors import write_table
 from .options import (
     Algorithm,
-    DType,
-    How,
+    DTypeOption,
     Name,
-    NetworkModel,
     OutDir,
     Raw,
-    Store,
     TextLang,
     Threads,
-    Unknown,
+    TrainingModel,
+    UnseenOption,
     Weighting,
+    WordContext,
 )
 
 
@@ -29,7 +28,7 @@ def learn(
     lang: TextLang,
     algorithm: Annotated[
         Algorithm, typer.Option(help="Which vectors, and the library that learns them.")
-    ] = Algorithm.floret,
+    ] = "floret",
     width: Annotated[int, typer.Option(help="Numbers in a row.")] = 300,
     buckets: Annotated[
         Optional[int],
@@ -42,29 +41,30 @@ def learn(
     epochs: Annotated[int, typer.Option(help="Passes over the text.")] = 10,
     window: Annotated[int, typer.Option(help="Words of context to each side.")] = 5,
     model: Annotated[
-        NetworkModel, typer.Option(help="What is guessed from what.")
-    ] = NetworkModel.skipgram,
+        TrainingModel,
+        typer.Option(help="Guess a word from its context, or the context from a word."),
+    ] = "skipgram",
     negative: Annotated[int, typer.Option(help="Random words per guess.")] = 5,
     learning_rate: Annotated[float, typer.Option(help="At the start.")] = 0.05,
     threads: Threads = 1,
     seed: Annotated[int, typer.Option(help="Same vectors, with one thread.")] = 0,
-    dtype: DType = Store.float32,
+    dtype: DTypeOption = "float32",
     name: Name = None,
-    unseen: Unknown = None,
+    unseen: UnseenOption = None,
 ) -> None:
     """Learn vectors from raw text, by floret or gensim, and convert them."""
     from ..io import check_output
     from ..vectors.build.learn import learn as learn_vectors
     from ..vectors.sources import open_source
 
-    # Before hours are spent.
+    # Before hours of work.
     check_output(out_dir, replaces="meta.json")
     with tempfile.TemporaryDirectory() as folder:
         path = learn_vectors(
             raw,
             Path(folder),
             lang=lang,
-            algorithm=algorithm.value,
+            algorithm=algorithm,
             width=width,
             buckets=buckets,
             minn=minn,
@@ -73,21 +73,21 @@ def learn(
             min_count=min_count,
             epochs=epochs,
             window=window,
-            model=model.value,
+            model=model,
             negative=negative,
             learning_rate=learning_rate,
             threads=threads,
             seed=seed,
         )
-        has_ngrams = algorithm == Algorithm.fasttext and maxn > 0
+        has_ngrams = algorithm == "fasttext" and maxn > 0
         source = open_source(str(path), subwords=has_ngrams)
         write_table(
             source,
             out_dir,
             lang,
             name=name,
-            dtype=dtype.value,
-            unseen=unseen and unseen.value,
+            dtype=dtype,
+            unseen=unseen,
         )
 
 
@@ -99,11 +99,13 @@ def distill(
     out_dir: OutDir,
     lang: TextLang,
     how: Annotated[
-        How, typer.Option(help="Words alone, or the mean over their contexts.")
-    ] = How.isolated,
+        WordContext, typer.Option(help="Words alone, or the mean over their contexts.")
+    ] = "isolated",
     max_words: Annotated[int, typer.Option(help="Frequent words to keep.")] = 50_000,
     min_count: Annotated[int, typer.Option(help="Rarer words are left out.")] = 2,
-    n_contexts: Annotated[int, typer.Option(help="Contexts of a word, at most.")] = 50,
+    n_contexts: Annotated[
+        int, typer.Option(help="Largest number of contexts per word.")
+    ] = 50,
     layers: Annotated[
         Optional[str],
         typer.Option(
@@ -116,11 +118,11 @@ def distill(
     remove_top: Annotated[int, typer.Option(help="Largest components to drop.")] = 4,
     weighting: Annotated[
         Weighting, typer.Option(help="Length of a row by frequency.")
-    ] = Weighting.none,
+    ] = "none",
     batch_size: Annotated[int, typer.Option(help="Texts encoded at once.")] = 64,
     threads: Threads = 1,
     device: Annotated[str, typer.Option(help="Device, as torch names it.")] = "cpu",
-    dtype: DType = Store.float32,
+    dtype: DTypeOption = "float32",
     name: Name = None,
 ) -> None:
     """Make static vectors for the words of a text out of a transformer."""
@@ -137,16 +139,16 @@ def distill(
         transformer,
         raw,
         lang=lang,
-        how=how.value,
+        how=how,
         max_words=max_words,
         min_count=min_count,
         n_contexts=n_contexts,
         layers=chosen,
         width=width or None,
         remove_top=remove_top,
-        weighting=weighting.value,
+        weighting=weighting,
         batch_size=batch_size,
         threads=threads,
         device=device,
     )
-    write_table(source, out_dir, lang, name=name, dtype=dtype.value)
+    write_table(source, out_dir, lang, name=name, dtype=dtype)

@@ -1,80 +1,19 @@
-"""Options that several commands share, and what they may be."""
+"""Options that several commands share, and the choices of each option."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, List, Optional
+from typing import Annotated, List, Literal, Optional
 
 import typer
 
-
-class Store(StrEnum):
-    """How rows are stored."""
-
-    float32 = "float32"
-    float16 = "float16"
-    int8 = "int8"
-    pq = "pq"
-
-
-class Mode(StrEnum):
-    """Whether rows belong to words or to n-grams."""
-
-    default = "default"
-    floret = "floret"
-
-
-class Keys(StrEnum):
-    """Which forms of a word have its row."""
-
-    as_is = "as-is"
-    forms = "forms"
-
-
-class Duplicates(StrEnum):
-    """What happens to a word that comes up again."""
-
-    error = "error"
-    first = "first"
-    mean = "mean"
-
-
-class Unseen(StrEnum):
-    """What words without a row get."""
-
-    zeros = "zeros"
-    mean = "mean"
-    subwords = "subwords"
-
-
-class Algorithm(StrEnum):
-    """What vectors are learned by."""
-
-    floret = "floret"
-    fasttext = "fasttext"
-    word2vec = "word2vec"
-
-
-class NetworkModel(StrEnum):
-    """What is guessed from what."""
-
-    cbow = "cbow"
-    skipgram = "skipgram"
-
-
-class How(StrEnum):
-    """How a transformer sees a word."""
-
-    isolated = "isolated"
-    contexts = "contexts"
-
-
-class Weighting(StrEnum):
-    """Length of a row by the frequency of its word."""
-
-    none = "none"
-    sif = "sif"
-    zipf = "zipf"
-
+Precision = Literal["float32", "float16", "int8", "pq"]
+TableMode = Literal["default", "floret"]
+KeyForms = Literal["as-is", "forms"]
+Duplicates = Literal["error", "first", "mean"]
+Unseen = Literal["zeros", "mean", "subwords"]
+Algorithm = Literal["floret", "fasttext", "word2vec"]
+TrainingModel = Literal["cbow", "skipgram"]
+WordContext = Literal["isolated", "contexts"]
+Weighting = Literal["none", "sif", "zipf"]
 
 Raw = Annotated[
     List[str],
@@ -95,15 +34,15 @@ Attr = Annotated[
         "--attr", "-a", help="Token attribute that is looked up.", show_default="ORTH"
     ),
 ]
-DType = Annotated[
-    Store,
+DTypeOption = Annotated[
+    Precision,
     typer.Option(help="float16 halves the table, int8 quarters it, pq takes 6%."),
 ]
-Unknown = Annotated[
+UnseenOption = Annotated[
     Optional[Unseen],
     typer.Option(
         "--unseen",
-        help="What words without a row get.",
+        help="Vector of words without a row.",
         show_default="subwords if the table has any, else zeros",
     ),
 ]

@@ -5,12 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
-ENDS = {
-    "epochs": "done",
-    "patience": "done: the held-out loss no longer falls",
-    "time": "done: the time is up",
-}
-# What shells give to a command that was stopped.
+# Exit status of a command that was stopped, as shells have it.
 STOPPED = 130
 
 
@@ -23,30 +18,40 @@ def pretrain(
             exists=True,
             dir_okay=False,
             allow_dash=True,
-            help="Config with a block [pretraining]; - is stdin.",
+            help="Config with a pretraining block; - for stdin.",
         ),
     ],
-    output_dir: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
+    output_dir: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder to write to.")
+    ],
     code_path: Annotated[
         Optional[Path],
         typer.Option("--code", "-c", help="Python file with registered functions."),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", "-r", help="Go on with the run in OUT, if any."),
+        typer.Option(
+            "--resume", "-r", help="Go on with the run in OUT, if there is one."
+        ),
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the run in OUT.")
     ] = False,
     max_minutes: Annotated[
         Optional[float],
-        typer.Option(help="Time before it ends; that of resumed parts counts.", min=0),
+        typer.Option(
+            help="Time before the run ends, with its earlier parts; 0: no limit.",
+            min=0,
+        ),
     ] = None,
-    use_gpu: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU; -1: CPU.")] = -1,
+    use_gpu: Annotated[
+        int, typer.Option("--gpu-id", "-g", help="GPU, or -1 for the CPU.")
+    ] = -1,
 ) -> None:
     """Pretrain the tok2vec layer of a config on raw text.
 
-    Settings of the config are overridden as in spacy pretrain: --paths.raw_text FILE.
+    Settings are overridden as in spacy pretrain: --paths.raw_text FILE.
+    On Ctrl-C the run is saved, and --resume goes on with it.
     """
     from spacy.cli._util import (
         import_code,
@@ -61,11 +66,13 @@ def pretrain(
     from ..pretraining.run.run_settings import BLOCK
 
     if resume and force:
-        raise InputError("--resume goes on with a run, --force replaces it; give one")
+        raise InputError(
+            "--resume goes on with a run and --force replaces it; give one of them"
+        )
     overrides = parse_config_overrides(ctx.args)
     import_code(code_path)
     setup_gpu(use_gpu)
-    # The block may be missing in the file.
+    # load_config can't override settings of a block that the file does not have.
     own = {name: overrides.pop(name) for name in [*overrides] if name.startswith(BLOCK)}
     if max_minutes is not None:
         own[f"{BLOCK}.max_minutes"] = max_minutes
@@ -74,15 +81,17 @@ def pretrain(
         for name, value in own.items():
             block = config.setdefault("embedkit", {}).setdefault("pretrain", {})
             block[name.removeprefix(f"{BLOCK}.")] = value
-        reason = run(
-            config,
-            output_dir,
-            use_gpu=use_gpu,
-            resume=resume,
-            force=force,
-            say=typer.echo,
-        )
+        try:
+            reason = run(
+                config,
+                output_dir,
+                use_gpu=use_gpu,
+                resume=resume,
+                force=force,
+                say=typer.echo,
+            )
+        except KeyboardInterrupt:
+            typer.echo("Stopped at once; --resume goes on from the last checkpoint.")
+            raise typer.Exit(STOPPED) from None
     if reason == "signal":
-        typer.echo(f"stopped; --resume goes on with {output_dir}")
         raise typer.Exit(STOPPED)
-    typer.echo(f"{ENDS[reason]}: {output_dir}")

@@ -15,10 +15,10 @@ def info(
         Optional[str], typer.Option(help="Show the neighbours of these: one,two.")
     ] = None,
 ) -> None:
-    """Show what a table holds: size, norms, coverage of a text, neighbours."""
+    """Describe a table: size, norms, coverage of a text, neighbours."""
     from wasabi import msg, table
 
-    from ..vectors.look import coverage, describe, neighbours, open_vectors
+    from ..vectors.inspection import coverage, describe, neighbours, open_vectors
 
     vectors = open_vectors(path)
     msg.divider(path)
@@ -38,7 +38,7 @@ def similar(
     """Show the words nearest to each word, by cosine."""
     from wasabi import table
 
-    from ..vectors.look import neighbours, open_vectors
+    from ..vectors.inspection import neighbours, open_vectors
 
     vectors = open_vectors(path)
     for word in words:

@@ -1,1 +1,1 @@
-"""Trainings with and without pretrained weights, by amount of annotation and seed."""
+"""Compare trainings: variants of a config, by amount of annotation and seed."""

@@ -1,207 +1,193 @@
-"""What a grid found: tables and pictures of each weights against the baseline."""
+"""What a plan found: each variant against another, by amount, set of docs and score."""
 
-import json
 import statistics
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from ..io import write_whole
-from .engine import Outcome
-from .plan import Docs, Grid
+from .plan import Docs, Plan
+from .trials import trial_name
 
 Results = Mapping[str, Mapping[str, Any]]
-JSON, MARKDOWN, HTML = "report.json", "report.md", "report.html"
 
 
 @dataclass(frozen=True)
-class Row:
-    """A metric of one weights at one amount of annotation, in percent.
+class Comparison:
+    """A score of one variant, in percent, against that of a base.
 
-    test: Mean over the seeds; low, high: the worst and the best of them; spread: their
-        standard deviation, None for one seed.
-    difference: Mean over the seeds that the baseline has too, of this less baseline.
-    errors_removed: Percent of the baseline's errors; below 0 if there are more.
-    won: Seeds that are better than the baseline with the same seed, of `compared`.
-    n_seeds, n_planned: Seeds that are there, and that the grid has.
+    values: Of each seed; base_values: those of the base, by seed too.
     """
 
     docs: Docs
+    split: str
+    set_name: str
     metric: str
-    weights: str
-    test: float
-    low: float
-    high: float
-    spread: Optional[float]
-    dev: float
-    difference: Optional[float]
-    errors_removed: Optional[float]
-    won: int
-    compared: int
-    n_seeds: int
+    variant: str
+    base: str
+    values: Dict[int, float]
+    base_values: Dict[int, float]
     n_planned: int
 
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds."""
+        return statistics.mean(self.values.values())
 
-def metrics_of(results: Results) -> List[str]:
-    """Return the scores that the configs weigh and that all runs have."""
-    names: Dict[str, None] = {}
-    for result in results.values():
-        names.update(dict.fromkeys(result["metrics"]))
-    return [
-        name
-        for name in names
-        if all(name in r["test"] and name in r["dev"] for r in results.values())
-    ]
+    @property
+    def spread(self) -> Optional[float]:
+        """Standard deviation over the seeds, None for one seed."""
+        values = list(self.values.values())
+        return statistics.stdev(values) if len(values) > 1 else None
 
+    @property
+    def seeds(self) -> List[int]:
+        """Seeds that both have."""
+        if self.variant == self.base:
+            return []
+        return [seed for seed in self.values if seed in self.base_values]
 
-def make_rows(grid: Grid, results: Results) -> List[Row]:
-    """Compare, by amount, metric and weights in the order of the grid."""
-    rows = []
-    for amount in grid.amounts:
-        for metric in metrics_of(results):
-            for weights in grid.weights:
-                row = _make_row(grid, results, amount.docs, metric, weights.name)
-                if row is not None:
-                    rows.append(row)
-    return rows
+    @property
+    def difference(self) -> Optional[float]:
+        """Mean of this less the base, over the seeds that both have."""
+        pairs = [(self.values[seed], self.base_values[seed]) for seed in self.seeds]
+        return statistics.mean(a - b for a, b in pairs) if pairs else None
 
+    @property
+    def errors_removed(self) -> Optional[float]:
+        """Percent of the base's errors; below 0 if there are more."""
+        if self.difference is None:
+            return None
+        wrong = 100 - statistics.mean(self.base_values[seed] for seed in self.seeds)
+        return 100 * self.difference / wrong if wrong > 0 else None
 
-def _make_row(
-    grid: Grid, results: Results, docs: Docs, metric: str, weights: str
-) -> Optional[Row]:
-    planned = [
-        cell
-        for cell in grid.cells()
-        if cell.weights.name == weights and cell.amount.docs == docs
-    ]
-    test: Dict[int, float] = {}
-    dev, base = [], {}
-    for cell in planned:
-        found = results.get(cell.name)
-        if found is not None:
-            test[cell.seed] = 100 * found["test"][metric]
-            dev.append(100 * found["dev"][metric])
-        other = results.get(f"{grid.baseline}-{docs}-{cell.seed}")
-        if other is not None:
-            base[cell.seed] = 100 * other["test"][metric]
-    if not test:
-        return None
-    values = list(test.values())
-    seeds = [] if weights == grid.baseline else [s for s in test if s in base]
-    difference = errors = None
-    if seeds:
-        difference = statistics.mean(test[s] - base[s] for s in seeds)
-        wrong = 100 - statistics.mean(base[s] for s in seeds)
-        errors = 100 * difference / wrong if wrong > 0 else None
-    return Row(
-        docs=docs,
-        metric=metric,
-        weights=weights,
-        test=statistics.mean(values),
-        low=min(values),
-        high=max(values),
-        spread=statistics.stdev(values) if len(values) > 1 else None,
-        dev=statistics.mean(dev),
-        difference=difference,
-        errors_removed=errors,
-        won=sum(test[s] > base[s] for s in seeds),
-        compared=len(seeds),
-        n_seeds=len(values),
-        n_planned=len(planned),
-    )
+    @property
+    def won(self) -> int:
+        """Seeds that are better than the base with the same seed."""
+        return sum(self.values[seed] > self.base_values[seed] for seed in self.seeds)
+
+    @property
+    def verdict(self) -> str:
+        """Which is better, if its worst seed beats the other's best one."""
+        if not self.seeds:
+            return ""
+        new, old = list(self.values.values()), list(self.base_values.values())
+        if len(new + old) < 3:
+            return "too few seeds"
+        if min(new) > max(old):
+            return "better"
+        return "worse" if max(new) < min(old) else "within seed spread"
+
+    def facts(self) -> Dict[str, Any]:
+        """Return all that report.json has of it."""
+        return {
+            **{name: getattr(self, name) for name in self.__dataclass_fields__},
+            "mean": self.mean,
+            "spread": self.spread,
+            "difference": self.difference,
+            "errors_removed": self.errors_removed,
+            "seeds_won": self.won,
+            "seeds_compared": len(self.seeds),
+            "verdict": self.verdict,
+        }
 
 
-HEADER = (
-    "weights",
-    "test, mean",
-    "worst to best seed",
-    "spread",
-    "to baseline",
-    "errors removed",
-    "seeds won",
-    "dev, mean",
-    "seeds",
-)
+class Comparisons:
+    """Looks up and compares the results of a plan."""
 
+    def __init__(self, plan: Plan, results: Results) -> None:
+        self.plan = plan
+        self.results = results
+        self.seeds: Dict[Tuple[str, Docs], List[int]] = {}
+        for variant, amount, seed in plan.trials():
+            self.seeds.setdefault((variant.name, amount.docs), []).append(seed)
 
-def cells_of(row: Row) -> List[str]:
-    """Return a row as texts, in the order of HEADER."""
-    return [
-        row.weights,
-        f"{row.test:.2f}",
-        f"{row.low:.2f} to {row.high:.2f}",
-        "" if row.spread is None else f"{row.spread:.2f}",
-        "" if row.difference is None else f"{row.difference:+.2f}",
-        "" if row.errors_removed is None else f"{row.errors_removed:.1f}%",
-        f"{row.won} of {row.compared}" if row.compared else "",
-        f"{row.dev:.2f}",
-        f"{row.n_seeds} of {row.n_planned}",
-    ]
+    def tables(self) -> List[Tuple[str, str]]:
+        """Return split and name of each set of docs, test first."""
+        found: Dict[Tuple[str, str], None] = {}
+        for split in ("test", "dev"):
+            for result in self.results.values():
+                found.update({(split, name): None for name in result["scores"][split]})
+        return list(found)
 
+    def last_amount(self) -> Docs:
+        """Return the last amount of annotation of the plan that has results."""
+        there = {result["docs"] for result in self.results.values()}
+        amounts = [amount.docs for amount in self.plan.amounts]
+        return [docs for docs in amounts if docs in there or not there][-1]
 
-def remarks(grid: Grid, outcome: Outcome) -> List[str]:
-    """Say how the figures were made, and what is missing."""
-    results = outcome.results
-    planned = len(list(grid.cells()))
-    lines = [
-        f"{len(results)} of {planned} runs of {grid.config} are done, in "
-        f"{sum(r['seconds'] for r in results.values()) / 3600:.2f} hours of training "
-        "and scoring. Each is the checkpoint that is best on dev, and was scored on "
-        "test once. Figures are percent.",
-        f"The baseline is {grid.baseline}. Errors removed: the difference over 100 "
-        "less the baseline, on the seeds that both have. Spread: standard deviation.",
-    ]
-    if outcome.failed:
-        reasons = "; ".join(f"{n} ({why})" for n, why in outcome.failed.items())
-        lines.append(f"Failed: {reasons}.")
-    if outcome.left:
-        lines.append(f"Not done: {', '.join(outcome.left)}.")
-    versions = {json.dumps(r["versions"], sort_keys=True) for r in results.values()}
-    for text in sorted(versions):
-        parts = (f"{name} {number}" for name, number in json.loads(text).items())
-        lines.append(f"Made with {', '.join(parts)}.")
-    return lines
+    def headline(self) -> List[str]:
+        """Return the scores to report first."""
+        if self.plan.metrics:
+            return list(self.plan.metrics)
+        weighed = {name for r in self.results.values() for name in r["weighed"]}
+        return [name for name in self._found() if name in weighed]
 
+    def metrics(self) -> List[str]:
+        """Return all scores, those to report first before the others."""
+        return list(dict.fromkeys([*self.headline(), *self._found()]))
 
-def title_of(docs: Docs, metric: str) -> str:
-    """Return the title of a table."""
-    amount = "All training docs" if docs == "all" else f"{docs} training docs"
-    return f"{amount}: {metric}"
+    def _found(self) -> List[str]:
+        found: Dict[str, None] = {}
+        for result in self.results.values():
+            for split in result["scores"].values():
+                for scores in split.values():
+                    found.update(dict.fromkeys(scores))
+        return list(found)
 
+    def values(
+        self, variant: str, docs: Docs, split: str, set_name: str, metric: str
+    ) -> Dict[int, float]:
+        """Return a score by seed."""
+        found = {}
+        for seed in self.seeds.get((variant, docs), []):
+            result = self.results.get(trial_name(variant, docs, seed))
+            if result is not None:
+                value = result["scores"][split].get(set_name, {}).get(metric)
+                if value is not None:
+                    found[seed] = value
+        return found
 
-def grouped(rows: Sequence[Row]) -> Dict[str, List[Row]]:
-    """Return the rows of each table by its title."""
-    tables: Dict[str, List[Row]] = {}
-    for row in rows:
-        tables.setdefault(title_of(row.docs, row.metric), []).append(row)
-    return tables
+    def compare(self, variant: str, base: str) -> Iterator[Comparison]:
+        """Yield the comparisons of a variant by amount, set and score."""
+        for amount in self.plan.amounts:
+            for split, set_name in self.tables():
+                for metric in self.metrics():
+                    place = (amount.docs, split, set_name, metric)
+                    values = self.values(variant, *place)
+                    if values:
+                        yield Comparison(
+                            *place,
+                            variant=variant,
+                            base=base,
+                            values=values,
+                            base_values=self.values(base, *place),
+                            n_planned=len(self.seeds[variant, amount.docs]),
+                        )
 
+    def with_baseline(self) -> List[Comparison]:
+        """Compare all variants, in the order of the plan, with the baseline."""
+        found = [
+            row
+            for variant in self.plan.variants
+            for row in self.compare(variant.name, self.plan.baseline)
+        ]
+        amounts = [amount.docs for amount in self.plan.amounts]
+        tables, metrics = self.tables(), self.metrics()
+        return sorted(
+            found,
+            key=lambda row: (
+                tables.index((row.split, row.set_name)),
+                amounts.index(row.docs),
+                metrics.index(row.metric),
+            ),
+        )
 
-def markdown(rows: Sequence[Row], lines: Sequence[str]) -> str:
-    """Return the report as Markdown."""
-    parts = ["# What pretraining is worth", *lines]
-    for title, table in grouped(rows).items():
-        body = [HEADER, ["---"] * len(HEADER), *map(cells_of, table)]
-        parts.append(f"## {title}")
-        parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in body))
-    return "\n\n".join(parts) + "\n"
-
-
-def write_report(grid: Grid, outcome: Outcome, out: Path) -> str:
-    """Write report.md, report.html and report.json; return the first as text."""
-    from .report_page import report_page
-
-    out.mkdir(parents=True, exist_ok=True)
-    rows = make_rows(grid, outcome.results)
-    lines = remarks(grid, outcome)
-    text = markdown(rows, lines)
-    data = {
-        "baseline": grid.baseline,
-        "rows": [asdict(row) for row in rows],
-        "failed": outcome.failed,
-        "not_done": outcome.left,
-    }
-    write_whole(out / JSON, json.dumps(data, indent=1).encode())
-    write_whole(out / MARKDOWN, text.encode())
-    write_whole(out / HTML, report_page(grid, rows, lines).encode())
-    return text
+    def contributions(self) -> Dict[str, List[Comparison]]:
+        """Compare, on test, the variants that each ingredient tells apart."""
+        return {
+            item.name: [
+                row
+                for row in self.compare(item.variant, item.base)
+                if row.seeds and row.split == "test"
+            ]
+            for item in self.plan.contributions
+        }

@@ -1,231 +1,215 @@
-"""Runs of a grid, some at a time; what is finished is not done again."""
+"""Runs the trials of a plan, some at a time; what is finished is not done again."""
 
 import json
-import os
-import subprocess
-import sys
+import shutil
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from tqdm import tqdm
 
 from ..checks import InputError
-from ..io import remove, try_lock
-from .jobs import Job, make_jobs, write_subsets
-from .nested_config import content_hash, differences, fingerprint
-from .plan import Grid
-from .progress_bar import Progress, last_line
+from ..io import atomic_folder, remove
+from .plan import Plan
+from .processes import WorkerProcess, locked, start_worker
+from .results import DATA, SPEED, TRIALS, Outcome, Result, read_results
+from .trials import Trial, content_hash, make_trials, trial_name, write_subsets
 
-CELLS, LOGS, MODELS, RUNNING, DATA = "cells", "logs", "models", "running", "data"
-LIBRARIES = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM")
-ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in LIBRARIES}
-# Seconds between looks at the runs.
+LOGS, MODELS, RUNNING, BEST = "logs", "models", "running", "best"
+# Seconds between looks at the processes.
 PAUSE = 0.1
 
 
-@dataclass
-class Outcome:
-    """What came of a grid: results by cell, and why cells failed or were left out."""
-
-    results: Dict[str, Dict[str, Any]]
-    failed: Dict[str, str] = field(default_factory=dict)
-    left: List[str] = field(default_factory=list)
-
-
-@dataclass
-class _Run:
-    job: Job
-    folder: Path
-    process: "subprocess.Popen[bytes]"
-    log: Path
-
-
-def run_grid(
-    grid: Grid,
+def run_plan(
+    plan: Plan,
     out: Path,
     *,
-    workers: int = 1,
+    jobs: int = 1,
     max_minutes: Optional[float] = None,
     only: str = "*",
     keep_models: bool = False,
+    force: bool = False,
 ) -> Outcome:
-    """Do the runs that have no result yet.
+    """Run the trials that have no result yet, and time the variants.
+
+    The variants are timed at the end of a run that is not of some trials only.
 
     out: Folder for results, logs and models.
-    workers: Runs at a time, each in a process of one thread.
-    max_minutes: No run is started after that; those that go on are waited for.
-    only: Pattern of the cells to do.
-    Raises InputError before anything is done if a result in out was made with other
-        settings, or another process is at work there.
+    jobs: Trials at a time, each in a process of one thread.
+    max_minutes: No trial is started after that; those that go on are waited for.
+    only: Pattern of the trials to run.
+    force: Run trials again whose result was made with other settings.
+    Raises InputError before anything is done if there are such results and no force,
+        or another process is at work in out.
     """
-    with _locked(out):
-        jobs = make_jobs(grid, out / DATA)
-        results = read_results(jobs, out)
+    with locked(out):
+        trials = make_trials(plan, out / DATA)
+        results = read_results(trials, out, skip_others=force)
+        keep_models = keep_models or plan.keeps_models
         todo = [
-            job
-            for job in jobs
-            if job.cell.name not in results and fnmatchcase(job.cell.name, only)
+            trial
+            for trial in trials
+            if fnmatchcase(trial.name, only)
+            and not (
+                trial.name in results
+                and (not keep_models or (out / MODELS / trial.name).is_dir())
+            )
         ]
-        for name in (CELLS, LOGS, MODELS):
-            (out / name).mkdir(exist_ok=True)
         if todo:
-            write_subsets(grid, out / DATA)
-        runner = _Runner(grid, out, keep_models)
+            write_subsets(plan, todo, out / DATA)
+        for name in (TRIALS, LOGS, MODELS):
+            (out / name).mkdir(exist_ok=True)
+        runner = _Runner(plan, out, keep_models)
         end = None if max_minutes is None else time.monotonic() + 60 * max_minutes
         try:
-            runner.run(todo, workers, end)
+            runner.run(todo, jobs, end)
+            results = read_results(trials, out, skip_others=force)
+            speeds = runner.measure_speeds() if plan.speed and only == "*" else {}
         finally:
             remove(out / RUNNING)
-        results = read_results(jobs, out)
+        _keep_best(plan, results, out)
     done = {**results, **runner.failed}
-    left = [job.cell.name for job in jobs if job.cell.name not in done]
-    return Outcome(results, runner.failed, left)
+    left = [trial.name for trial in trials if trial.name not in done]
+    return Outcome(results, runner.failed, left, speeds)
 
 
-def read_grid_results(grid: Grid, out: Path) -> Outcome:
-    """Return what is there of a grid, as run_grid does."""
-    jobs = make_jobs(grid, out / DATA)
-    results = read_results(jobs, out)
-    names = [job.cell.name for job in jobs]
-    return Outcome(results, left=[name for name in names if name not in results])
+def models_to_time(plan: Plan, out: Path) -> Dict[str, str]:
+    """Return the folder of the model of each variant's first seed, by variant."""
+    found = {}
+    for variant, amount, seed in plan.trials():
+        folder = out / MODELS / trial_name(variant.name, amount.docs, seed)
+        if seed == (variant.seeds or plan.seeds)[0] and folder.is_dir():
+            found[variant.name] = str(folder)
+    return found
 
 
-def read_results(jobs: Sequence[Job], out: Path) -> Dict[str, Dict[str, Any]]:
-    """Return the results that are there, in the order of the jobs.
-
-    Raises InputError naming the settings that differ, if one belongs to another run.
-    """
-    results = {}
-    for job in jobs:
-        path = out / CELLS / f"{job.cell.name}.json"
-        if not path.exists():
-            continue
-        try:
-            result = json.loads(path.read_text(encoding="utf8"))
-            there = dict(result["settings"])
-        except (ValueError, KeyError, TypeError) as err:
-            raise InputError(f"{path}: is no result of a run; delete it") from err
-        here = all_settings(job)
-        if "weights" not in here:
-            # The file is gone; what was learned from it is still true.
-            there.pop("weights", None)
-        if found := differences(there, here):
-            raise InputError(
-                f"{path}: was made with other settings: {'; '.join(found[:3])}"
-                f"{f' and {len(found) - 3} more' if len(found) > 3 else ''}; delete "
-                "the file, or name another output folder"
-            )
-        results[job.cell.name] = result
-    return results
-
-
-def all_settings(job: Job) -> Dict[str, Any]:
-    """Return the settings of a job with the hash of its weights, if they are there."""
-    if job.weights is None:
-        return {**job.settings, "weights": None}
-    if not job.weights.exists():
-        return job.settings
-    return {**job.settings, "weights": content_hash(job.weights)}
+def _keep_best(plan: Plan, results: Mapping[str, Result], out: Path) -> None:
+    """Copy the variant's model with the best dev score; test scores play no part."""
+    mine = [
+        name
+        for name, result in results.items()
+        if result["variant"] == plan.best and (out / MODELS / name).is_dir()
+    ]
+    if mine:
+        best = max(mine, key=lambda name: results[name]["best_dev_score"])
+        with atomic_folder(out / BEST) as partial:
+            shutil.copytree(out / MODELS / best, partial, dirs_exist_ok=True)
 
 
 class _Runner:
-    """Starts runs and waits for them."""
+    """Starts processes and waits for them."""
 
-    def __init__(self, grid: Grid, out: Path, keep_models: bool) -> None:
-        self.grid = grid
+    def __init__(self, plan: Plan, out: Path, keep_models: bool) -> None:
+        self.plan = plan
         self.out = out
         self.keep_models = keep_models
         self.failed: Dict[str, str] = {}
 
-    def run(self, jobs: Sequence[Job], workers: int, end: Optional[float]) -> None:
-        """Do the jobs in order; none is started after the end."""
-        self.progress = Progress(jobs)
-        waiting, active = list(jobs), list[_Run]()
+    def run(self, trials: Sequence[Trial], jobs: int, end: Optional[float]) -> None:
+        """Run the trials in order; none is started after the end."""
+        steps = {trial.name: trial.steps for trial in trials}
+        waiting, active, done = list(trials), list[WorkerProcess](), 0
+        bar = tqdm(total=sum(steps.values()), unit=" steps", disable=None)
         try:
             while waiting or active:
                 if end is not None and time.monotonic() > end:
                     waiting.clear()
-                while waiting and len(active) < workers:
-                    active += self._start(waiting.pop(0))
-                self.progress.show([run.job for run in active])
+                while waiting and len(active) < jobs:
+                    active += self._start_trial(waiting.pop(0))
                 time.sleep(PAUSE)
-                for run in list(active):
-                    if run.process.poll() is not None:
-                        active.remove(run)
-                        self._finish(run)
+                for process in list(active):
+                    if process.process.poll() is not None:
+                        active.remove(process)
+                        done += steps[process.name]
+                        self._finish(process)
+                names = ", ".join(process.name for process in active)
+                bar.set_description(names, refresh=False)
+                if not bar.disable:
+                    bar.update(done + sum(p.step() for p in active) - bar.n)
         finally:
-            self.progress.close()
-            for run in active:
-                run.process.kill()
-                run.process.wait()
+            bar.close()
+            for process in active:
+                process.stop()
 
-    def _start(self, job: Job) -> List[_Run]:
-        """Start a run; return nothing if it can't be."""
-        name = job.cell.name
-        if job.weights is not None and not job.weights.is_file():
-            self.failed[name] = f"{job.weights}: no such file; pretrain first"
-            self.progress.skipped(job, f"failed: {self.failed[name]}")
+    def measure_speeds(self) -> Dict[str, List[float]]:
+        """Time the models, unless these have been timed in the same way before."""
+        assert self.plan.speed
+        models = models_to_time(self.plan, self.out)
+        if not models:
+            return {}
+        target = self.out / f"{SPEED}.json"
+        job = {
+            "task": SPEED,
+            "result": str(target),
+            "models": models,
+            "test": str(self.plan.test),
+            **self.plan.speed.model_dump(),
+            "key": {
+                "models": {name: content_hash(Path(p)) for name, p in models.items()},
+                "test": content_hash(self.plan.test),
+                **self.plan.speed.model_dump(),
+            },
+        }
+        if target.exists():
+            found = json.loads(target.read_text(encoding="utf8"))
+            if found["key"] == job["key"]:
+                return dict(found["words_per_second"])
+        tqdm.write(f"timing {', '.join(models)}")
+        process = self._start(SPEED, job)
+        try:
+            if process.process.wait():
+                raise InputError(f"speed: {process.reason()}")
+        finally:
+            process.stop()
+        return dict(json.loads(target.read_text())["words_per_second"])
+
+    def _start_trial(self, trial: Trial) -> List[WorkerProcess]:
+        """Start a trial; return nothing if it can't be."""
+        if trial.missing:
+            reason = f"{trial.missing[0]}: no such file; make it first"
+            self.failed[trial.name] = reason
+            tqdm.write(f"{trial.name}: failed: {reason}")
             return []
+        job = {
+            "task": "trial",
+            "dev": str(self.plan.dev),
+            "test": str(self.plan.test),
+            "code": self.plan.code and str(self.plan.code),
+            "result": str(self.out / TRIALS / f"{trial.name}.json"),
+            "facts": {
+                "trial": trial.name,
+                "variant": trial.variant.name,
+                "docs": trial.docs,
+                "seed": trial.seed,
+                "steps": trial.steps,
+                "inputs": trial.hashes(),
+                "settings": trial.settings,
+            },
+        }
+        return [self._start(trial.name, job, trial)]
+
+    def _start(
+        self, name: str, job: Dict[str, Any], trial: Optional[Trial] = None
+    ) -> WorkerProcess:
+        """Start a process that does a job in a new folder."""
         folder = self.out / RUNNING / name
         remove(folder)
         folder.mkdir(parents=True)
-        self._describe(job, folder)
-        log = self.out / LOGS / f"{name}.txt"
-        with log.open("wb") as stream:
-            process = subprocess.Popen(
-                [sys.executable, "-m", f"{__package__}.cell", str(folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **ONE_THREAD, "ANSI_COLORS_DISABLED": "1"},
-            )
-        return [_Run(job, folder, process, log)]
+        if trial:
+            trial.config.to_disk(folder / "config.cfg", interpolate=False)
+        (folder / "job.json").write_text(json.dumps(job), encoding="utf8")
+        return start_worker(name, folder, self.out / LOGS / f"{name}.txt")
 
-    def _describe(self, job: Job, folder: Path) -> None:
-        """Write what cell.run reads."""
-        cell, settings = job.cell, all_settings(job)
-        job.config.to_disk(folder / "config.cfg", interpolate=False)
-        facts = {
-            "cell": cell.name,
-            "weights": cell.weights.name,
-            "docs": cell.amount.docs,
-            "seed": cell.seed,
-            "fingerprint": fingerprint(settings),
-            "settings": settings,
-        }
-        description = {
-            "test": str(self.grid.test),
-            "result": str(self.out / CELLS / f"{cell.name}.json"),
-            "code": self.grid.code and str(self.grid.code),
-            "facts": facts,
-        }
-        (folder / "job.json").write_text(json.dumps(description), encoding="utf8")
-
-    def _finish(self, run: _Run) -> None:
-        name = run.job.cell.name
-        if run.process.returncode:
-            self.failed[name] = f"{last_line(run.log)}; see {run.log}"
-            self.progress.done(run.job, f"failed: {self.failed[name]}")
+    def _finish(self, process: WorkerProcess) -> None:
+        name = process.name
+        if process.process.returncode:
+            self.failed[name] = process.reason()
+            tqdm.write(f"{name}: failed: {self.failed[name]}")
         else:
             if self.keep_models:
                 target = self.out / MODELS / name
                 remove(target)
-                (run.folder / "model-best").replace(target)
-            self.progress.done(run.job, "done")
-        remove(run.folder)
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Keep other processes out of a folder; a killed one keeps nobody out."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; name a folder to write")
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as stream:
-        if not try_lock(stream):
-            raise InputError(
-                f"{out}: another command is at work there; wait for it, or stop it"
-            )
-        yield
+                (process.folder / "model-best").replace(target)
+            tqdm.write(f"{name}: done")
+        remove(process.folder)

@@ -1,25 +1,27 @@
-"""The nodes of spaCy's MultiHashEmbed, run once a type.
+"""The nodes of spaCy's MultiHashEmbed, run once per word type.
 
 The stock layer maps docs to ids (extract), ids to table rows (lookup), concatenates
 static vectors, and mixes (maxout, layer norm, dropout). Its tree of nodes stays as it
 is, so that weights go both ways; only the forward and init of the root are ours.
 """
 
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from spacy.attrs import intify_attr
 from spacy.tokens import Doc
 from spacy.vectors import Vectors
 from spacy.vocab import Vocab
 from thinc.api import Model
-from thinc.layers.chain import forward as stock_forward
 from thinc.types import Floats2d
 
+from ..row_cache import CACHE
+from .per_type import run_per_type
 from .static_vectors import check_vectors, embed_stock
-from .types import MEMORY, Types, run_per_type, vectors_attr
+from .stock_nodes import match_mix, stock
+from .types import Types, vectors_attr
 
 
-class Nodes(NamedTuple):
+class MultiHashNodes(NamedTuple):
     """The nodes of a stock tree that compute something."""
 
     extract: Model
@@ -29,23 +31,52 @@ class Nodes(NamedTuple):
     dropout: Model
 
 
-def find_nodes(model: Model) -> Nodes:
-    """Pick the nodes out of the tree that spacy.MultiHashEmbed.v2 builds."""
-    static = None
-    if len(model.layers) == 3:
-        features, mixer, _ = model.layers
-        (extract, _, lookup), static = features.layers[0].layers, features.layers[1]
-    else:
-        extract, _, lookup, mixer, _ = model.layers
-    mix, dropout = mixer.layers[0].layers
-    return Nodes(extract, lookup.layers[0], static, mix, dropout)
+def match_nodes(model: Model) -> Optional[MultiHashNodes]:
+    """Pick the nodes out of a tree of spacy.MultiHashEmbed, or return None."""
+    nodes: List[Any] = model.layers
+    static: Optional[Any] = None
+    match nodes:
+        case [
+            Model(
+                _func=stock.concatenate,
+                layers=[
+                    Model(_func=stock.chain, layers=features),
+                    Model(_func=stock.staticvectors) as static,
+                ],
+            ),
+            *rest,
+        ]:
+            nodes = [*features, *rest]
+    match nodes:
+        case [
+            Model(_func=stock.featureextractor) as extract,
+            Model(_func=stock.list2ragged),
+            Model(_func=stock.with_array, layers=[lookup]),
+            Model(_func=stock.with_array, layers=[mixer]),
+            Model(_func=stock.ragged2list),
+        ]:
+            mix = match_mix(mixer)
+            if mix is not None and _is_lookup(lookup):
+                return MultiHashNodes(extract, lookup, static, mix.root, mix.dropout)
+    return None
+
+
+def _is_lookup(node: Model) -> bool:
+    """Whether a node looks each column of its input up in a table of its own."""
+    tables = node.layers if node._func is stock.concatenate else [node]
+    inner = [part._func for table in tables for part in table.layers]
+    return inner == [stock.array_getitem, stock.hashembed] * len(tables) and all(
+        table._func is stock.chain for table in tables
+    )
 
 
 def forward(
     model: Model[List[Doc], List[Floats2d]], docs: List[Doc], is_train: bool
 ) -> Tuple[List[Floats2d], Callable]:
-    """Run the nodes once a type."""
-    nodes = find_nodes(model)
+    """Run the nodes once per type; the stock layer, if somebody changed the tree."""
+    nodes = match_nodes(model)
+    if nodes is None:
+        return stock.chain(model, docs, is_train)
     columns = [intify_attr(attr) for attr in nodes.extract.attrs["columns"]]
     n_attrs = len(columns)
     if docs and nodes.static is not None:
@@ -85,8 +116,8 @@ def predict_forward(
 ) -> Tuple[List[Floats2d], Callable]:
     """Predict as forward does, train as the stock layer does."""
     if is_train:
-        model.attrs[MEMORY].forget()
-        return stock_forward(model, docs, is_train)
+        model.attrs[CACHE].invalidate()
+        return stock.chain(model, docs, is_train)
     return forward(model, docs, is_train)
 
 
@@ -97,9 +128,10 @@ def init(
     Y: Optional[List[Floats2d]] = None,
 ) -> None:
     """Initialize as the stock layer does, on a vectors table of any dtype."""
-    if X and find_nodes(model).static is not None:
-        # Stock runs the layer on the sample, for its widths. It takes float32 tables
-        # alone, so it gets a sample with such a table, of the same width.
+    nodes = match_nodes(model)
+    if X and nodes is not None and nodes.static is not None:
+        # The stock layer runs on the sample, to infer widths. It takes float32 tables
+        # only, so it gets a sample with such a table, of the same width.
         vocab = Vocab()
         width = check_vectors(X[0].vocab)
         vocab.vectors = Vectors(strings=vocab.strings, shape=(1, width))

@@ -3,7 +3,6 @@
 from typing import Any, Callable, List, Optional, Tuple, cast
 
 import numpy
-from spacy.ml.staticvectors import forward as stock_forward
 from spacy.tokens import Doc
 from spacy.vectors import Mode, Vectors
 from spacy.vocab import Vocab
@@ -11,8 +10,11 @@ from thinc.api import Model, Ops
 from thinc.initializers import glorot_uniform_init
 from thinc.types import Floats1d, Floats2d, Ints1d, Ragged
 
+from ..row_cache import CACHE
 from ..vectors.mapped import MappedVectors
-from .types import MEMORY, Types, run_per_type, vectors_attr
+from .per_type import run_per_type
+from .stock_nodes import stock
+from .types import Types, vectors_attr
 
 
 def static_vectors(
@@ -21,7 +23,7 @@ def static_vectors(
     """Embed each type as its row of the vocab's vectors table, projected.
 
     The table is read from the vocab and not trained. A word without a row gets what
-    the table gives it, zeros as a rule, and then adds nothing to the gradient of W.
+    the table returns for it, usually zeros, which add nothing to the gradient of W.
 
     nO (int): Width of an output row.
     nM (Optional[int]): Width that the table must have; None takes what it has.
@@ -46,7 +48,7 @@ def forward(
     """Project the vectors of the types."""
     V, missing = find_vectors(model, types)
     if isinstance(types.vocab.vectors, Vectors):
-        # Its rows for these are the last one; our own table gives what is right.
+        # It returns its last row for these; a MappedVectors returns what it should.
         V[missing] = 0.0
     if "unseen" not in model.param_names:
         return project(model, V, is_train)
@@ -64,10 +66,10 @@ def forward(
 def embed_stock(
     model: Model, types: Types, is_train: bool
 ) -> Tuple[Floats2d, Callable[[Floats2d], Any]]:
-    """Project the vectors of the types with the numbers of spaCy's StaticVectors.
+    """Project the vectors of the types as spaCy's StaticVectors does.
 
     That layer zeroes the output of words without a vector, but lets their gradient
-    reach W by way of the table's last row. Ours, forward, does not.
+    reach W through the table's last row; our own, forward, does not.
     """
     V, missing = find_vectors(model, types)
     Y, backprop = project(model, V, is_train)
@@ -79,11 +81,11 @@ def embed_stock(
 def predict_forward(
     model: Model[List[Doc], Ragged], docs: List[Doc], is_train: bool
 ) -> Tuple[Ragged, Callable]:
-    """Be spaCy's StaticVectors, but predict once a type."""
+    """Run spaCy's StaticVectors, predicting once per word type."""
     if is_train:
-        model.attrs[MEMORY].forget()
+        model.attrs[CACHE].invalidate()
     if is_train or not any(len(doc) for doc in docs):
-        return stock_forward(model, docs, is_train)
+        return stock.staticvectors(model, docs, is_train)
     Ys, backprop = run_per_type(
         model,
         docs,

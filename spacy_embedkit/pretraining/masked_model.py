@@ -1,9 +1,9 @@
 """A tok2vec with heads on top: one encoding of a batch, and what each head predicts.
 
 `spacy pretrain` calls the model with docs, then `attrs["loss"]` with the docs and the
-prediction, then the backprop with what the loss returned. Both ends are ours, so a
-prediction can say which tokens it is about: the encoder runs over every token, a head
-over those it predicts, which for most objectives are the masked 15% alone.
+prediction, then the backprop with what the loss returned. So the type of a prediction
+is ours to choose, and it can name its tokens: the encoder runs over every token, a head
+only over those that it predicts, which for most objectives are the masked 15%.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ import numpy
 from spacy.attrs import ORTH
 from spacy.tokens import Doc
 from thinc.api import Model, NumpyOps, Ops
+from thinc.backends import get_array_ops
 from thinc.types import Floats2d, Ints1d
 
 from .. import ops as kernels
@@ -23,7 +24,7 @@ from .masking import Masking, WordSample
 class Prediction:
     """Output of a head for some tokens of a batch.
 
-    data: (M, nO), one row a token that is predicted.
+    data: (M, nO), one row per predicted token.
     positions: (M,) int32, places of these among the N tokens of the batch, ascending.
     n_tokens: N.
     """
@@ -33,6 +34,16 @@ class Prediction:
     n_tokens: int
 
 
+def predicted_keys(docs: List[Doc], prediction: Prediction, attr: int = ORTH) -> Any:
+    """Return an attribute of the predicted tokens, (M,) uint64, on the CPU.
+
+    docs: The docs before masking.
+    """
+    positions = get_array_ops(prediction.positions).to_numpy(prediction.positions)
+    keys = numpy.concatenate([doc.to_array([attr]).reshape(-1) for doc in docs])
+    return keys[positions]
+
+
 HeadLoss = Callable[[Ops, List[Doc], Prediction], Tuple[float, Floats2d]]
 
 
@@ -40,11 +51,12 @@ HeadLoss = Callable[[Ops, List[Doc], Prediction], Tuple[float, Floats2d]]
 class Head:
     """One thing to predict about tokens.
 
+    name: Of its losses in logs and reports.
     output_layer: (M, width of tok2vec) to (M, nO).
     loss: Function of (ops, docs before masking, prediction) that returns the sum of
         the loss over the M tokens, and its gradient (M, nO) divided by N.
     tokens: Which tokens are predicted: the masked ones, or all.
-    weight: What loss and gradient are multiplied by, above 0.
+    weight: Factor of loss and gradient, above 0.
     """
 
     name: str
@@ -55,22 +67,27 @@ class Head:
 
 
 class LossMeter:
-    """Losses of each head since they were last taken."""
+    """Running sums of the losses of each head.
 
-    def __init__(self) -> None:
-        self.sums: Dict[str, float] = {}
-        self.counts: Dict[str, int] = {}
+    sums: By head, the loss and the number of predicted tokens.
+    """
+
+    def __init__(self, sums: Optional[Dict[str, Tuple[float, int]]] = None) -> None:
+        self.sums = dict(sums or {})
 
     def add(self, name: str, loss: float, n_predicted: int) -> None:
-        """Count a batch: the sum of its loss, and the tokens it is about."""
-        self.sums[name] = self.sums.get(name, 0.0) + loss
-        self.counts[name] = self.counts.get(name, 0) + n_predicted
+        """Add a batch: the sum of its loss, and the number of predicted tokens."""
+        total, n = self.sums.get(name, (0.0, 0))
+        self.sums[name] = total + loss, n + n_predicted
 
     def take(self) -> Dict[str, Tuple[float, int]]:
-        """Return sum and number of tokens by head, and start anew."""
-        taken = {name: (loss, self.counts[name]) for name, loss in self.sums.items()}
-        self.sums, self.counts = {}, {}
+        """Return the sums, and reset them."""
+        taken, self.sums = self.sums, {}
         return taken
+
+    def means(self) -> Dict[str, float]:
+        """Return the loss per predicted token by head."""
+        return {name: loss / max(1, n) for name, (loss, n) in self.sums.items()}
 
 
 def masked_language_model(
@@ -80,12 +97,13 @@ def masked_language_model(
 ) -> Model[List[Doc], List[Prediction]]:
     """Mask docs, encode them, and run each head on the tokens it predicts.
 
-    tok2vec: Docs to one (N, width) array a doc. Kept as the reference "tok2vec",
-        which is the part that `spacy pretrain` saves.
+    tok2vec: Docs to one (N, width) array per doc. It is the reference "tok2vec", the
+        part that `spacy pretrain` saves.
     masking: Chooses and disguises tokens; None leaves the docs as they are.
     Attributes: "loss", a function of (ops, docs, predictions) that returns the
         weighted sum of the losses and a gradient for each head; "losses", a LossMeter
-        that it fills; "heads"; "masking"; "words", the words that masks may show.
+        that it fills; "heads"; "masking"; "words", the sample that random words are
+        drawn from.
     """
     model: Model[List[Doc], List[Prediction]] = Model(
         "masked-language-model",
@@ -124,13 +142,13 @@ def forward(
     masking: Optional[Masking] = model.attrs["masking"]
     lengths = NumpyOps().asarray1i([len(doc) for doc in docs])
     n_tokens = int(lengths.sum())
-    shown, masked = docs, numpy.zeros(0, dtype="i")
+    inputs, masked = docs, numpy.zeros(0, dtype="i")
     if masking is not None:
         words: WordSample = model.attrs["words"]
         if is_train or not words.n_seen:
             for doc in docs:
                 words.add_keys(doc.to_array([ORTH]), doc.vocab.strings)
-        shown, masked = masking(docs, words)
+        inputs, masked = masking(docs, words)
     positions = {"masked": masked, "all": numpy.arange(n_tokens, dtype="i")}
     chosen: List[Ints1d] = [
         model.ops.asarray1i(cast(Ints1d, positions[head.tokens]))
@@ -142,7 +160,7 @@ def forward(
             for layer, rows in zip(output_layers, chosen, strict=True)
         ]
         return nothing, lambda dYs: []
-    Xs, backprop_tok2vec = tok2vec(shown, is_train)
+    Xs, backprop_tok2vec = tok2vec(inputs, is_train)
     X = model.ops.flatten(Xs)
     predictions, backprops = [], []
     for layer, rows in zip(output_layers, chosen, strict=True):
@@ -162,7 +180,7 @@ def forward(
 def _run_head(
     layer: Model[Floats2d, Floats2d], X: Floats2d, rows: Ints1d, is_train: bool
 ) -> Tuple[Floats2d, Callable[[Floats2d], Any]]:
-    """Run an output layer on some rows of X; backprop gives the gradient of X."""
+    """Run an output layer on some rows of X; backprop returns the gradient of X."""
     ops, n_rows = layer.ops, X.shape[0]
     if not len(rows):
         return ops.alloc2f(0, layer.get_dim("nO")), lambda dY: 0.0
@@ -181,7 +199,7 @@ def init(
     X: Optional[List[Doc]] = None,
     Y: Optional[Any] = None,
 ) -> None:
-    """Initialize the encoder on the docs, and the heads on what it gives."""
+    """Initialize the encoder on the docs, and the heads on its output."""
     tok2vec, *output_layers = model.layers
     tok2vec.initialize(X=X)
     sample = None if X is None else model.ops.flatten(tok2vec.predict(X))

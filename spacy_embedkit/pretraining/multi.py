@@ -21,24 +21,23 @@ def build_pretrain_multi_v1(
 ) -> Objective:
     """Learn several objectives at once, with one mask and one pass of the tok2vec.
 
-    The heads are those of the objectives; their own masking is not used. A head that
-    predicts all tokens sees the masked text too, if there is a masking. The loss is
-    the weighted sum of theirs; each is reported apart, as "key.head", such as
-    "chars.characters".
+    The heads are those of the objectives; their own maskings are not used. Heads that
+    predict all tokens see the masked text too. The loss is the weighted sum of theirs;
+    each is reported as "key.head", such as "chars.characters".
 
     objectives (Dict[str, Callable]): Objectives of this package, by names of your
-        choice; at least one. One of them at most may need a pass over the text before
+        choice; at least one. At most one of them may need a pass over the text before
         pretraining, as PretrainTransformer.v1 does.
-    weights (Optional[Dict[str, float]]): What the loss and gradient of an objective
-        are multiplied by, above 0; 1 for those left out.
-    masking (callable): Chooses and disguises tokens; 15% of them, one by one, if left
-        out. None shows the text as it is, for objectives that predict all tokens.
-    Shapes: docs of N tokens -> one prediction a head.
-    Raises: ValueError on weights that are not allowed, and once the vocab is there, on
-        objectives that cannot be combined.
+    weights (Optional[Dict[str, float]]): Factors of the losses and gradients of the
+        objectives, above 0; the default is 1.
+    masking (callable): As for PretrainCharacters.v1. None masks nothing, for objectives
+        that predict all tokens.
+    Shapes: docs of N tokens -> one prediction per head.
+    Raises: ValueError if a weight is out of range, and when the objective is created
+        from a vocab, if the objectives can't be combined.
     Source: Caruana 1997, doi:10.1023/A:1007379606734.
     """
-    shares = _check_weights(objectives, weights or {})
+    _check(objectives, weights or {})
 
     def create_objective(vocab: Vocab, tok2vec: Model) -> Model:
         models = {key: make(vocab, tok2vec) for key, make in objectives.items()}
@@ -50,7 +49,7 @@ def build_pretrain_multi_v1(
                         f"{NAME}: masking is null, but objective {key!r} predicts "
                         "masked words; give a masking, or leave the objective out"
                     )
-                weight = head.weight * shares.get(key, 1.0)
+                weight = head.weight * (weights or {}).get(key, 1.0)
                 heads.append(replace(head, name=f"{key}.{head.name}", weight=weight))
         model = masked_language_model(tok2vec, heads, masking)
         model.attrs.update(_preparation(models))
@@ -59,15 +58,13 @@ def build_pretrain_multi_v1(
     return create_objective
 
 
-def _check_weights(
-    objectives: Mapping[str, Any], weights: Mapping[str, float]
-) -> Dict[str, float]:
+def _check(objectives: Mapping[str, Any], weights: Mapping[str, float]) -> None:
     if not objectives:
         raise ValueError(
             f"{NAME}: objectives is empty, but at least one is needed; add a block "
             "[pretraining.objective.objectives.NAME]"
         )
-    # Not by the annotation: where a config is filled, these are blocks still.
+    # The annotation can't say so: while a config is filled, these are still blocks.
     for key, objective in objectives.items():
         if not callable(objective):
             raise ValueError(
@@ -85,7 +82,6 @@ def _check_weights(
                 f"{NAME}: the weight of {key!r} is {weight}, but it has to be above 0; "
                 "leave the objective out to do without it"
             )
-    return dict(weights)
 
 
 def _heads_of(key: str, model: Model) -> List[Head]:
@@ -101,7 +97,7 @@ def _heads_of(key: str, model: Model) -> List[Head]:
 
 
 def _preparation(models: Mapping[str, Model]) -> Dict[str, Any]:
-    """Return attrs for the one objective that has to see the text beforehand."""
+    """Return attrs for the one objective that needs a pass over the text."""
     found = {
         key: model.attrs["prepare"]
         for key, model in models.items()
@@ -110,6 +106,6 @@ def _preparation(models: Mapping[str, Model]) -> Dict[str, Any]:
     if len(found) > 1:
         raise ValueError(
             f"{NAME}: objectives {', '.join(map(repr, found))} each need a pass over "
-            "the text before pretraining, but one at most may; leave out all but one"
+            "the text before pretraining, but at most one may; leave out all but one"
         )
     return {"prepare": next(iter(found.values()))} if found else {}

@@ -1,4 +1,4 @@
-"""Masking of runs of words."""
+"""Masking of spans of words for pretraining."""
 
 from dataclasses import dataclass
 from typing import Iterator, List, Sequence, Tuple
@@ -14,10 +14,10 @@ from .masking import (
     MASK_SHARE,
     RANDOM_SHARE,
     Masking,
+    TokenMasking,
     WordSample,
     check_rates,
     check_share,
-    disguise,
 )
 
 # The lengths of Joshi et al. 2020, arXiv:1907.10529.
@@ -26,23 +26,13 @@ MAX_LENGTH = 10
 
 
 @dataclass(frozen=True)
-class SpanMasking:
-    """Masks runs of words within a doc, each run in one way.
+class SpanMasking(TokenMasking):
+    """Mask spans of words within a doc; see build_span_masking_v1 for the settings.
 
-    Spans are drawn until their tokens are mask_rate of the batch; the last is kept
-    by a chance that makes this exact on average. They never overlap.
-
-    mask_rate: Share of the tokens that are chosen, 0 to 1.
-    mask_share, random_share: Of the spans, as TokenMasking has them of the tokens;
-        each token of a random span is another word.
-    stop: Chance of a span to end after each of its words, above 0, at most 1.
-    max_length: Words of a span at most, 1 or more.
-    entities: Whether a span that starts in an entity_runs run is that run.
+    Spans never overlap. They are drawn until their tokens are mask_rate of the batch;
+    the last one is kept with a probability that makes this exact on average.
     """
 
-    mask_rate: float = MASK_RATE
-    mask_share: float = MASK_SHARE
-    random_share: float = RANDOM_SHARE
     stop: float = STOP
     max_length: int = MAX_LENGTH
     entities: bool = False
@@ -56,8 +46,9 @@ class SpanMasking:
         for i, (begin, end) in enumerate(spans):
             owner[begin:end] = i
         chosen = numpy.flatnonzero(owner >= 0)
+        # One roll per span: all of it is disguised in one way.
         roll = numpy.random.random(len(spans))[owner[chosen]]
-        return disguise(docs, chosen, roll, sample, self.mask_share, self.random_share)
+        return self.disguise(docs, chosen, roll, sample)
 
     def _spans(self, docs: Sequence[Doc]) -> Iterator[Tuple[int, int]]:
         lengths = [len(doc) for doc in docs]
@@ -81,7 +72,7 @@ class SpanMasking:
                 return
             if taken[start]:
                 continue
-            # What lies between the taken tokens on both sides.
+            # Shrink it to the gap between the taken tokens on both sides.
             begin = max(begin, taken.rfind(1, begin, start) + 1)
             following = taken.find(1, start, stop)
             stop = stop if following < 0 else following
@@ -93,10 +84,10 @@ class SpanMasking:
 
 
 def entity_runs(docs: Sequence[Doc], max_length: int) -> Tuple[NDArray, NDArray]:
-    """Find the runs of words with a capital at the start or a digit anywhere.
+    """Find the runs of words that start with a capital or contain a digit.
 
-    A run lies within a doc. One of more than max_length words, such as a headline in
-    capitals or a table, is none.
+    A run lies within a doc. Runs of more than max_length words, such as headlines in
+    capitals and tables, are left out.
     Returns (first, end): (N,) int64 each, the run of each token, -1 outside.
     """
     n_tokens = sum(map(len, docs))
@@ -131,22 +122,26 @@ def build_span_masking_v1(
     max_length: int = MAX_LENGTH,
     entities: bool = False,
 ) -> Masking:
-    """Mask runs of words, so that neighbours do not give a word away.
+    """Mask spans of words, so that a word is not given away by its neighbours.
 
-    mask_rate, mask_share, random_share (float): As for token_masking.v1; the shares
-        are of spans, each of which is disguised in one way.
-    stop (float): Chance of a span to end after each word; above 0, at most 1. 0.2
+    mask_rate (float): Share of the words that are predicted; above 0, at most 1.
+    mask_share (float): Share of the spans whose words are all replaced by [MASK], 0
+        to 1.
+    random_share (float): Share of the spans whose words are each replaced by a random
+        word of the text read so far, 0 to 1. The sum of both shares is at most 1; the
+        other spans stay as they are.
+    stop (float): Probability that a span ends after each word; above 0, at most 1. 0.2
         gives spans of 3.8 words on average.
-    max_length (int): Words of a span at most; 1 or more.
-    entities (bool): Let a span that starts in a run of words with a capital first
-        letter or a digit be that run, if it has at most max_length words.
-    Raises: ValueError on a number that is not allowed.
+    max_length (int): Maximum number of words in a span; 1 or more.
+    entities (bool): Whether a span that starts in a run of words with a capital first
+        letter or a digit becomes that run, if it has at most max_length words.
+    Raises: ValueError if a number is out of range.
     Source: Joshi et al. 2020, arXiv:1907.10529.
     """
     name = "span_masking.v1"
     check_rates(name, mask_rate, mask_share, random_share)
     check_share(name, "stop", stop, above_zero=True)
-    check_positive(name, "max_length", max_length)
+    check_positive(name, max_length=max_length)
     return SpanMasking(
         mask_rate, mask_share, random_share, stop, max_length, entities=entities
     )

@@ -92,10 +92,13 @@ def build_pretrain_transformer_v1(
         of a teacher; their mean is as in Vulic et al. 2020, arXiv:2010.05731.
     """
     name = "PretrainTransformer.v1"
-    check_positive(name, "maxout_pieces", maxout_pieces)
-    check_positive(name, "hidden_size", hidden_size)
-    check_positive(name, "batch_pieces", batch_pieces)
-    check_positive(name, "threads", threads)
+    check_positive(
+        name,
+        maxout_pieces=maxout_pieces,
+        hidden_size=hidden_size,
+        batch_pieces=batch_pieces,
+        threads=threads,
+    )
     _check(name, layers, targets, width, whiten, window, max_cache_gb)
     if tokens == "masked" and masking is None:
         raise ValueError(
@@ -145,7 +148,7 @@ def _check(
             "leave it out for all but the embedding layer"
         )
     if width is not None:
-        check_positive(name, "width", width)
+        check_positive(name, width=width)
     if targets != "pca" and (width is not None or whiten):
         raise ValueError(
             f'{name}: width and whiten are for targets = "pca", but it is '

@@ -1,4 +1,4 @@
-"""HTML pages that need no other file, made from the Jinja templates of this folder."""
+"""Reports from the Jinja templates of this folder: pages that need no other file."""
 
 import io
 import re
@@ -8,7 +8,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("spacy_embedkit", "templates"),
-    autoescape=True,
+    # Markdown is not HTML.
+    autoescape=lambda name: name is not None and name.endswith(".html.jinja"),
     trim_blocks=True,
     lstrip_blocks=True,
     undefined=StrictUndefined,
@@ -19,7 +20,8 @@ def render(template: str, **values: Any) -> str:
     """Return a page.
 
     template: Name of a file in this folder, such as "pretraining.html.jinja".
-    values: Variables of the template; text is escaped, `markupsafe.Markup` is not.
+    values: Variables of the template. In HTML text is escaped, `markupsafe.Markup` is
+        not.
     """
     return _ENVIRONMENT.get_template(template).render(values)
 

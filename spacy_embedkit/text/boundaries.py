@@ -1,66 +1,89 @@
-"""Where sentences, paragraphs and words of a doc start, and where spans meet."""
+"""Where sentences, paragraphs and words start, and where to cut between them.
+
+A sentence ends with a token of sentence marks, with the closing quotes and brackets
+that follow it without space, or with a line break. The rule is written twice, from the
+same marks: for docs, and for characters of texts that are too long to tokenize at once.
+"""
 
 import re
 from itertools import pairwise
-from typing import List, Tuple
+from typing import List, Pattern, Tuple
 
 import numpy
 from numpy.typing import NDArray
-from spacy.attrs import IS_QUOTE, IS_RIGHT_PUNCT, IS_SPACE, LENGTH, ORTH, SPACY
+from spacy.attrs import IS_SPACE, LENGTH, ORTH, SPACY
 from spacy.tokens import Doc, Span
 
+# After these, words may go on (3.5), unless white space follows; after those of scripts
+# without spaces they don't.
+SPACED_MARKS = ".!?…।"
+SOLID_MARKS = "。\uff01\uff1f"
+CLOSERS = re.escape("\"'”’»)]」』\uff09")  # noqa: RUF001
+# They close a quote before white space („Ja.“ „Nein.“), and open one elsewhere.
+AMBIGUOUS = "“«"
+LINE_BREAKS = r"\n\r\u2028\u2029"
+MARK = re.compile(f"[{SPACED_MARKS}{SOLID_MARKS}]+")
+CLOSER = re.compile(f"[{CLOSERS}]+")
+AMBIGUOUS_CLOSER = re.compile(f"[{AMBIGUOUS}]")
+BREAK = re.compile(rf"\s*[{LINE_BREAKS}]\s*")
+# The rule for characters; the space after a sentence is part of it.
+SENTENCE_END = re.compile(
+    rf"[{SPACED_MARKS}][{CLOSERS}{AMBIGUOUS}]*\s+"
+    rf"|[{SOLID_MARKS}][{CLOSERS}]*\s*|[{LINE_BREAKS}]\s*"
+)
 # Two line breaks with nothing but space between them, and the space that follows.
 BLANK_LINE = re.compile(r"(?:(?>\r\n?|\n)[^\S\r\n]*(?>\r\n?|\n)|\u2029)\s*")
-LINE_BREAKS = frozenset("\n\r\u2028\u2029")
-SENTENCE_ENDS = (".", "!", "?", "…", "...", "?!", "!!", "。", "\uff01", "\uff1f", "।")
+# Where no word starts.
+NONE = numpy.zeros(0, dtype="int64")
 
 
 def token_chars(doc: Doc) -> Tuple[NDArray, NDArray]:
-    """Return the first character of each token and the one behind it, (N,) int64."""
+    """Return the first character of each token and the one after it, (N,) int64."""
     columns = doc.to_array([LENGTH, SPACY]).astype("int64")
-    behind = numpy.cumsum(columns.sum(axis=1))
-    return behind - columns.sum(axis=1), behind - columns[:, 1]
+    after = numpy.cumsum(columns.sum(axis=1))
+    return after - columns.sum(axis=1), after - columns[:, 1]
 
 
 def word_starts(doc: Doc) -> NDArray:
-    """Return the tokens that stand behind white space and are none: int64, sorted."""
-    columns = doc.to_array([SPACY, IS_SPACE]).astype(bool)
+    """Return the non-space tokens that follow white space: int64, sorted."""
+    is_space, is_before_space = _spaces(doc)
     is_start = numpy.zeros(len(doc), dtype=bool)
-    is_start[1:] = columns[:-1].any(axis=1) & ~columns[1:, 1]
+    is_start[1:] = is_before_space[:-1] & ~is_space[1:]
     return numpy.flatnonzero(is_start)
 
 
 def sentence_starts(doc: Doc) -> NDArray:
-    """Return the tokens that start a sentence: int64, sorted; the first may lack.
+    """Return the tokens that start a sentence: int64, sorted; the first may be missing.
 
-    Those of the doc's annotation, if it has any; else those behind a mark that ends
-    sentences, with the closing quotes and brackets that follow it, or behind a line
-    break.
+    They come from the doc's annotation, if it has any; else from the rule above.
     """
     if doc.has_annotation("SENT_START"):
         return numpy.flatnonzero(doc.to_array("SENT_START") == 1)
-    attrs = [ORTH, SPACY, IS_SPACE, IS_QUOTE, IS_RIGHT_PUNCT]
-    columns = doc.to_array(attrs)
-    is_space = columns[:, 2] == 1
-    is_glued = numpy.concatenate([[False], columns[:-1, 1] == 0])
-    is_closing = columns[:, 3:].any(axis=1) & is_glued
-    ends = [doc.vocab.strings[mark] for mark in SENTENCE_ENDS]
-    is_end = numpy.isin(columns[:, 0], numpy.asarray(ends, dtype="uint64"))
-    for i in numpy.flatnonzero(is_space):
-        is_end[i] = not LINE_BREAKS.isdisjoint(doc[int(i)].text)
-    # The last token that is no space or closing mark, unless it breaks the line.
-    counts = is_end | ~(is_space | is_closing)
+    words, ids = numpy.unique(doc.to_array(ORTH), return_inverse=True)
+    texts = [doc.vocab.strings[word] for word in words.tolist()]
+
+    def find(pattern: Pattern[str]) -> NDArray:
+        return numpy.asarray([bool(pattern.fullmatch(t)) for t in texts], bool)[ids]
+
+    is_space, is_before_space = _spaces(doc)
+    is_glued = numpy.concatenate([[False], ~is_before_space[:-1]])
+    is_closer = find(CLOSER) | (find(AMBIGUOUS_CLOSER) & is_before_space)
+    is_mark = find(MARK)
+    is_end = is_mark | find(BREAK)
+    is_skipped = is_space | (is_closer & is_glued)
+    # What decides is the last token that is not skipped, or that breaks the line.
+    counts = is_end | ~is_skipped
     last = numpy.maximum.accumulate(numpy.where(counts, numpy.arange(len(doc)), 0))
     is_start = numpy.zeros(len(doc), dtype=bool)
-    is_start[1:] = is_end[last[:-1]] & ~(is_space | is_closing)[1:]
+    is_start[1:] = is_end[last[:-1]] & ~(is_skipped | (is_mark & is_glued))[1:]
     return numpy.flatnonzero(is_start)
 
 
 def paragraph_starts(doc: Doc) -> NDArray:
-    """Return the tokens that start a paragraph behind a blank line: int64, sorted.
+    """Return the tokens that start a paragraph after a blank line: int64, sorted.
 
     A blank line is two line breaks with nothing but spaces and tabs between them, or
-    one U+2029. Its own tokens, and the space behind it, end the paragraph before.
+    one U+2029. Its own tokens, and the space after it, end the paragraph before.
     """
     ends = [match.end() for match in BLANK_LINE.finditer(doc.text)]
     if not ends:
@@ -68,6 +91,82 @@ def paragraph_starts(doc: Doc) -> NDArray:
     first, _ = token_chars(doc)
     starts = numpy.unique(numpy.searchsorted(first, ends))
     return starts[(starts > 0) & (starts < len(doc))]
+
+
+def cut_text(text: str, max_chars: int) -> int:
+    """Return where to cut a text so that the first part has max_chars or fewer.
+
+    After the last sentence in the second half of what fits; without one after the last
+    white space that fits; without any, after max_chars. At least 1.
+    """
+    matches = SENTENCE_END.finditer(text, max_chars // 2, max_chars)
+    if ends := [match.end() for match in matches]:
+        return ends[-1]
+    parts = text[:max_chars].rsplit(maxsplit=1)
+    if text[max_chars - 1].isspace() or len(parts) < 2:
+        return max_chars
+    return max_chars - len(parts[1])
+
+
+def choose_cut(
+    sizes: NDArray,
+    aim: float,
+    low: int,
+    high: int,
+    sentences: NDArray,
+    words: NDArray = NONE,
+) -> int:
+    """Return the best of the items low to high, both included, to cut before.
+
+    That is the start of a sentence nearest to the aim; else the first start of a word
+    at or after the aim, or the last one before it; else the first item at or after it.
+
+    sizes: (N + 1,), sorted: what comes before each of the N items, and all of it.
+    aim: What should come before the cut, in the unit of sizes.
+    sentences, words: Items that start one, sorted.
+    """
+    near = _between(sentences, low, high)
+    if len(near):
+        return int(near[numpy.abs(sizes[near] - aim).argmin()])
+    places = _between(words, low, high)
+    if len(places):
+        later = places[sizes[places] >= aim]
+        return int(later[0] if len(later) else places[-1])
+    return min(max(int(numpy.searchsorted(sizes, aim)), low), high)
+
+
+def even_cuts(
+    sizes: NDArray,
+    max_size: int,
+    sentences: NDArray,
+    words: NDArray = NONE,
+    context: int = 0,
+) -> List[int]:
+    """Cut N items into as few parts as fit, of about equal size: the inner cuts.
+
+    A part is larger than max_size only if it is one item.
+
+    sizes, sentences, words: As in choose_cut; cuts are in the second half of a part.
+    context: What a part has in common with each neighbour; is kept free for it.
+    """
+    n, start, room = len(sizes) - 1, 0, max_size
+    cuts: List[int] = []
+    while sizes[n] - sizes[start] > room and n - start > 1:
+        n_parts = max(2, -(-(sizes[n] - sizes[start]) // (max_size - 2 * context)))
+        aim = sizes[start] + (sizes[n] - sizes[start]) / n_parts
+        fits = numpy.searchsorted(sizes, sizes[start] + room - context, "right") - 1
+        high = min(max(start + 1, int(fits)), n - 1)
+        low = after_half(sizes, start, aim)
+        start = choose_cut(sizes, aim, low, high, sentences, words)
+        cuts.append(start)
+        room = max_size - context
+    return cuts
+
+
+def after_half(sizes: NDArray, start: int, aim: float) -> int:
+    """Return the first item after start in the second half of the way to the aim."""
+    half = numpy.searchsorted(sizes, (sizes[start] + aim) / 2, side="right")
+    return max(int(half), start + 1)
 
 
 def pieces_between(starts: NDArray, n: int) -> List[Tuple[int, int]]:
@@ -106,3 +205,16 @@ def core_ranges(spans: List[Span]) -> List[Tuple[int, int]]:
     cuts = [(left.end + right.start) // 2 for left, right in pairwise(spans)]
     edges = [spans[0].start, *cuts, spans[-1].end] if spans else []
     return list(pairwise(edges))
+
+
+def _spaces(doc: Doc) -> Tuple[NDArray, NDArray]:
+    """Return which tokens are white space, and which are or have some after them."""
+    columns = doc.to_array([IS_SPACE, SPACY]).astype(bool)
+    is_before_space = columns[:, 0] | columns[:, 1]
+    is_before_space[:-1] |= columns[1:, 0]
+    return columns[:, 0], is_before_space
+
+
+def _between(places: NDArray, low: int, high: int) -> NDArray:
+    """Return those of the sorted places from low to high, both included."""
+    return places[places.searchsorted(low) : places.searchsorted(high, side="right")]

@@ -1,4 +1,4 @@
-"""The corpus that spacy-embedkit.RawText.v1 makes: files in, docs out, each epoch."""
+"""The corpus of spacy-embedkit.RawText.v1: reads files into shuffled docs."""
 
 import logging
 from contextlib import closing
@@ -7,33 +7,37 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Generator, Iterator, List, Optional
+from typing import Generator, Iterable, Iterator, List, Optional
 
 import numpy
 from spacy.language import Language
 from spacy.tokens import Doc
+from tqdm import tqdm
 
 from ..checks import InputError
 from ..io import describe_os_error
 from .docs_cache import DocsCache
-from .paths import find_files
-from .read import read_pieces
-from .shuffle import shuffled
+from .read import find_files, read_pieces
 from .split import Counts, Lengths, make_docs
 
 logger = logging.getLogger("spacy")
 
+# Of the buffer: a token takes 128 bytes, so a million take 130 MB.
+MAX_TOKENS = 1_000_000
+# Filling the buffer shows a bar when it takes longer.
+BAR_DELAY = 2.0
+
 
 @dataclass
 class RawTextCorpus:
-    """Docs of raw text; called with a pipeline, it reads them once.
+    """Docs of raw text. A call with a pipeline reads them once.
 
-    paths: Files, folders and patterns, see find_files. Which files these are is
-        settled by the first call.
+    paths: As in find_files. They are expanded by the first call.
     text_key: As in read_pieces. lengths: How texts become docs.
-    shuffle: Docs of the buffer, 0 for the order of the files.
-    limit: Docs that are read, the first ones; 0 for all.
-    counts: What the last pass found that went to the end; None before.
+    shuffle: Size of the buffer, in docs; 0 keeps the order of the files.
+    limit: Number of docs to read, from the first one; 0 for all.
+    cache: Where tokenized docs are kept, if at all.
+    counts: Of the last pass that went to the end; None before.
     """
 
     paths: List[str]
@@ -46,10 +50,10 @@ class RawTextCorpus:
     files: List[str] = field(default_factory=list, init=False)
 
     def __call__(self, nlp: Language) -> Iterator[Doc]:
-        """Return the docs of one pass; draw its order from numpy's random state.
+        """Return the docs of one pass, in an order drawn from numpy's random state.
 
-        Raises: InputError naming what is wrong: here, if there is no path, or a file
-            is missing; when the docs are read, for what is in it, or if it is no text.
+        Raises: InputError by the call, if there is no path or a file is missing;
+            InputError by reading, if a file is broken or there is no text.
         """
         if not self.files:
             self.files = self._find()
@@ -76,7 +80,7 @@ class RawTextCorpus:
     def _read(self, nlp: Language, rng: Optional[Random]) -> Iterator[Doc]:
         total = Counts()
         files = list(self.files)
-        # The first docs have to be the same ones each time.
+        # With a limit, each pass has to take the same docs, the first ones.
         if rng is not None and not self.limit:
             rng.shuffle(files)
         with closing(self._docs(nlp, files, total)) as stream:
@@ -107,7 +111,7 @@ class RawTextCorpus:
         return make_docs(nlp, read_pieces(path, self.text_key), self.lengths, counts)
 
     def _finish(self, total: Counts) -> None:
-        """Report the first pass."""
+        """Keep the counts, and log those of the first pass."""
         if not total.docs:
             raise InputError(
                 f"{', '.join(self.paths)}: no text in {len(self.files)} files, but "
@@ -125,3 +129,35 @@ class RawTextCorpus:
                 total.blank,
             )
         self.counts = total
+
+
+def shuffled(docs: Iterable[Doc], size: int, rng: Random) -> Iterator[Doc]:
+    """Yield docs in the order in which they are drawn from a buffer.
+
+    size: Docs in the buffer, 1 or more; fewer if they have MAX_TOKENS. A doc comes at
+        most `size` places too early, but may come much later.
+    """
+    buffer: List[Doc] = []
+    n_tokens = 0
+    with tqdm(
+        desc="reading",
+        unit=" docs",
+        total=size,
+        delay=BAR_DELAY,
+        leave=False,
+        disable=None,
+    ) as bar:
+        for doc in docs:
+            buffer.append(doc)
+            n_tokens += len(doc)
+            bar.update()
+            while len(buffer) > size or (n_tokens > MAX_TOKENS and len(buffer) > 1):
+                # The first doc comes out when the buffer is full.
+                bar.close()
+                i = rng.randrange(len(buffer))
+                buffer[i], buffer[-1] = buffer[-1], buffer[i]
+                n_tokens -= len(buffer[-1])
+                yield buffer.pop()
+    rng.shuffle(buffer)
+    while buffer:
+        yield buffer.pop()

@@ -1,38 +1,36 @@
-"""Streams texts out of files."""
+"""Finds files, and streams texts out of them."""
 
 import codecs
 import gzip
 import json
+import os
 import re
 import sys
 import zlib
 from contextlib import ExitStack, contextmanager
+from glob import glob, has_magic
 from pathlib import Path
-from typing import Any, BinaryIO, Iterator, NamedTuple, Sequence, Tuple, cast
+from typing import Any, BinaryIO, Iterator, List, NamedTuple, Sequence, Tuple, cast
 
 from ..checks import InputError, import_extra, one_line
 from ..io import describe_os_error
-from .paths import find_files
+from .boundaries import cut_text
 
 GZIP_MAGIC = b"\x1f\x8b"
-# Followed by the first byte of a page or of the metadata, which no text has there.
+# With the first byte of a page or of the metadata, a control character: text has none.
 PARQUET_MAGIC = b"PAR1\x15"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SURROGATE = re.compile("[\ud800-\udfff]")
 # A longer line of plain text is read in pieces.
 PIECE_BYTES = 1 << 20
 PARQUET_ROWS = 256
-# Where one would cut a text: after a sentence with its quotes and brackets, or a line.
-SENTENCE_END = re.compile(
-    r"[.!?…][\"'”’»)\]]*\s+|[。！？][\"'”’»)\]」』）]*\s*|\n\s*"  # noqa: RUF001
-)
 
 
 class Piece(NamedTuple):
-    """A text, or a part of one that is too long to be held in memory.
+    """A text, or a part of one that is too long to hold in memory.
 
     text: May be blank.
-    starts: Whether a text starts here; the parts of a text follow one another.
+    starts: Whether it is the start of a text; its other parts come next.
     """
 
     text: str
@@ -42,9 +40,10 @@ class Piece(NamedTuple):
 def read_texts(paths: Sequence[str]) -> Iterator[str]:
     """Yield the texts of files one after another, without holding a file in memory.
 
-    paths: Files as in read_pieces, folders of these, and patterns, see find_files.
-    Blank texts are left out. A line of plain text of over PIECE_BYTES comes in parts.
-    Raises: InputError as find_files, before the first text, and read_pieces do.
+    Blank texts are left out. Lines of plain text longer than PIECE_BYTES come in parts.
+
+    paths: Files as in read_pieces; folders and patterns as in find_files.
+    Raises: InputError as find_files does, before the first text, and as read_pieces.
     """
     for path in find_files(paths):
         for piece in read_pieces(path):
@@ -53,64 +52,70 @@ def read_texts(paths: Sequence[str]) -> Iterator[str]:
 
 
 def read_pieces(path: str, text_key: str = "text") -> Iterator[Piece]:
-    """Yield the texts of a file, blank ones too.
+    """Yield the texts of a file, including blank ones.
 
-    path: File of plain text, a text per line; of JSONL, an object per line; or of
-        Parquet. The first two may be compressed by gzip; "-" is standard input. What a
-        file is, its content decides: JSONL starts with "{".
-    text_key: Where objects have their text; column of Parquet.
-    A line of plain text of over PIECE_BYTES comes in parts; no character of it that is
-    not whitespace is lost. Half characters, which JSON can hold, become U+FFFD.
-    Raises: InputError naming file and line, for what is not UTF-8, not JSON or has no
+    The format is told by the content; JSONL starts with "{". Lines of plain text longer
+    than PIECE_BYTES come in parts, which lose nothing but white space. Half surrogates,
+    which JSON can hold, become U+FFFD.
+
+    path: File of plain text, with a text per line; of JSONL, with an object per line;
+        or of Parquet. The first two may be gzipped. "-" is standard input.
+    text_key: Key of the text in the objects of JSONL; its column of Parquet.
+    Raises: InputError naming file and line, if that is not UTF-8, not JSON or has no
         text; InputError naming the file, if it can't be read or is cut off;
         ImportError naming the extra that reads Parquet.
     """
-    shown = "standard input" if path == "-" else path
-    with _opened(path, shown) as file:
-        # Files in memory, and buffered ones, show what they start with.
+    label = "standard input" if path == "-" else path
+    with _opened(path, label) as file:
         if cast(Any, file).peek(5).startswith(PARQUET_MAGIC):
-            yield from _read_parquet(file, shown, text_key)
+            yield from _read_parquet(file, label, text_key)
         else:
-            yield from _read_lines(file, shown, text_key)
+            yield from _read_lines(file, label, text_key)
 
 
-def cut_place(text: str, most: int) -> int:
-    """Return where to cut a text so that the first part has `most` characters or less.
+def find_files(paths: Sequence[str]) -> List[str]:
+    """Expand folders and patterns to the files they stand for, sorted.
 
-    After the last sentence in the second half of what fits; without one after the last
-    whitespace that fits, without any after `most`. At least 1.
+    paths: A folder stands for all files below it, except hidden ones and those in
+        hidden folders, whose names start with a dot. A pattern, such as
+        "raw-*.jsonl.gz" or "raw/**/*.txt", stands for what it matches, unless there is
+        a file of that name. All else stays as it is: files, "-" and missing ones.
+    Raises: InputError naming a folder without files, a pattern without matches, or a
+        folder that can't be read.
     """
-    ends = [match.end() for match in SENTENCE_END.finditer(text, most // 2, most)]
-    if ends:
-        return ends[-1]
-    parts = text[:most].rsplit(maxsplit=1)
-    return most if text[most - 1].isspace() or len(parts) < 2 else most - len(parts[1])
+    found: List[str] = []
+    for path in paths:
+        try:
+            found += _expand(path)
+        except OSError as err:
+            raise InputError(describe_os_error(err, path)) from err
+    return found
 
 
 @contextmanager
-def _opened(path: str, shown: str) -> Iterator[BinaryIO]:
-    """Open a file, decompressed, and name it in whatever goes wrong with it."""
+def _opened(path: str, label: str) -> Iterator[BinaryIO]:
+    """Open a file, decompressed if need be; name it in the errors of reading it."""
     try:
         with ExitStack() as stack:
             file: Any = sys.stdin.buffer
             if path != "-":
                 file = stack.enter_context(Path(path).open("rb"))
             # Standard input and files are both buffered, so that both can peek.
-            packed = file.peek(2)[:2] == GZIP_MAGIC
-            yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
+            is_gzip = file.peek(2)[:2] == GZIP_MAGIC
+            yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_gzip else file
     except (EOFError, zlib.error) as err:
-        raise InputError(f"{shown}: broken gzip data ({err}); copy it again") from err
+        raise InputError(f"{label}: broken gzip data ({err}); copy it again") from err
     except OSError as err:
-        raise InputError(describe_os_error(err, shown)) from err
+        raise InputError(describe_os_error(err, label)) from err
 
 
-def _read_lines(file: BinaryIO, shown: str, text_key: str) -> Iterator[Piece]:
+def _read_lines(file: BinaryIO, label: str, text_key: str) -> Iterator[Piece]:
     is_json = None
     number = 0
     while line := file.readline(PIECE_BYTES):
         number += 1
         line = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
-        where = f"{shown}, line {number}"
+        where = f"{label}, line {number}"
         if is_json is None and line.strip():
             is_json = line.lstrip().startswith(b"{")
         if not is_json:
@@ -122,11 +127,11 @@ def _read_lines(file: BinaryIO, shown: str, text_key: str) -> Iterator[Piece]:
 
 
 def _cut_line(file: BinaryIO, line: bytes, where: str) -> Iterator[Piece]:
-    """Yield a line of plain text; if `line` is but the start of it, read the rest."""
+    """Yield a line of plain text in parts; `line` is the start or all of it."""
     before = 0
     while len(line) >= PIECE_BYTES and not line.endswith(b"\n"):
         text, n_bytes = _decode(line, where, before, is_whole=False)
-        end = cut_place(text, len(text))
+        end = cut_text(text, len(text))
         yield Piece(text[:end], before == 0)
         rest = text[end:].encode() + line[n_bytes:]
         before += len(line) - len(rest)
@@ -137,7 +142,7 @@ def _cut_line(file: BinaryIO, line: bytes, where: str) -> Iterator[Piece]:
 def _decode(
     line: bytes, where: str, before: int = 0, is_whole: bool = True
 ) -> Tuple[str, int]:
-    """Return the text, and the bytes it took; `before` is the first one's place."""
+    """Return the text and the number of its bytes; `before` come before the line."""
     try:
         return codecs.utf_8_decode(line, "strict", is_whole)
     except UnicodeDecodeError as err:
@@ -152,7 +157,7 @@ def _read_json(line: bytes, where: str, text_key: str) -> str:
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as err:
-        raise InputError(f"{where}: not JSON ({err}); mend the line") from err
+        raise InputError(f"{where}: not JSON ({err}); fix the line") from err
     value = record.get(text_key) if isinstance(record, dict) else None
     if not isinstance(value, str):
         raise InputError(
@@ -162,32 +167,70 @@ def _read_json(line: bytes, where: str, text_key: str) -> str:
     return SURROGATE.sub("\ufffd", value)
 
 
-def _read_parquet(file: BinaryIO, shown: str, text_key: str) -> Iterator[Piece]:
+def _read_parquet(file: BinaryIO, label: str, text_key: str) -> Iterator[Piece]:
     arrow = import_extra("pyarrow", "vectors")
     parquet = import_extra("pyarrow.parquet", "vectors")
     if not file.seekable():
-        raise InputError(f"{shown}: Parquet has to be read from a file; name one")
+        raise InputError(f"{label}: Parquet has to be read from a file; name one")
     number = 0
     try:
         table = parquet.ParquetFile(file, buffer_size=PIECE_BYTES)
         names = table.schema_arrow.names
         if text_key not in names:
             raise InputError(
-                f"{shown}: has no column {text_key!r}, but {', '.join(names)}; "
+                f"{label}: has no column {text_key!r}, but {', '.join(names)}; "
                 "name the one with the text"
             )
         for batch in table.iter_batches(PARQUET_ROWS, columns=[text_key]):
             for value in batch.column(0).to_pylist():
                 number += 1
-                # A cell may be empty.
                 if not isinstance(value, (str, type(None))):
                     kind = table.schema_arrow.field(text_key).type
-                    raise InputError(f"{shown}: column {text_key!r} is {kind}, no text")
+                    raise InputError(
+                        f"{label}: column {text_key!r} is {kind}, not text"
+                    )
                 yield Piece(value or "")
     except UnicodeDecodeError as err:
-        where = f"{shown}, after row {number}"
+        where = f"{label}, after row {number}"
         raise InputError(f"{where}: not UTF-8 ({err}); write it again") from err
     except (arrow.ArrowException, OSError) as err:
         raise InputError(
-            f"{shown}: broken Parquet ({one_line(err)}); copy it again"
+            f"{label}: broken Parquet ({one_line(err)}); copy it again"
         ) from err
+
+
+def _expand(path: str) -> List[str]:
+    if path == "-":
+        return [path]
+    if Path(path).is_dir():
+        files = sorted(_below(path))
+        if not files:
+            raise InputError(f"{path}: has no files; name a folder with raw text")
+        return files
+    if Path(path).exists() or not has_magic(path):
+        return [path]
+    # A pattern may be absolute, and what ** matches may lie below another match.
+    matches = glob(path, recursive=True)  # noqa: PTH207
+    files = sorted({file for match in matches for file in _files(match)})
+    if not files:
+        raise InputError(f"{path}: matches no file; fix the pattern")
+    return files
+
+
+def _files(match: str) -> Iterator[str]:
+    if Path(match).is_dir():
+        yield from _below(match)
+    else:
+        yield match
+
+
+def _below(folder: str) -> Iterator[str]:
+    for parent, folders, names in os.walk(folder, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith("."):
+                yield str(Path(parent, name))
+
+
+def _raise(err: OSError) -> None:
+    raise err

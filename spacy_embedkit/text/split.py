@@ -1,4 +1,4 @@
-"""Makes docs of a good length out of texts: splits long ones, joins short ones."""
+"""Turns texts into docs: tokenizes them, splits long ones and joins short ones."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
@@ -10,25 +10,24 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from .read import Piece, cut_place
+from .boundaries import choose_cut, cut_text, sentence_starts
+from .read import Piece
 
-# Characters that are tokenized at once. Some tokenizers refuse 50,000 bytes.
-MOST_CHARACTERS = 16_000
-# spaCy's tokenizer takes time by the square of a run without whitespace and more: for
-# 16,000 exclamation marks half a minute. Texts with a longer run are cut as short.
-LONGEST_RUN = 2_000
-
-ENDS = frozenset(".!?…。！？")  # noqa: RUF001
-CLOSERS = frozenset("\"'”’»)]」』）") | {"''"}  # noqa: RUF001
+# Of a text to tokenize. Some tokenizers refuse 50,000 bytes.
+MAX_CHARACTERS = 16_000
+# The time of spaCy's tokenizer grows with more than the square of a run without white
+# space: 16,000 exclamation marks take half a minute. Texts with a longer run are cut
+# into parts of this many characters.
+MAX_RUN = 2_000
 
 
 @dataclass
 class Counts:
-    """What became of texts.
+    """Count what became of texts.
 
-    texts, docs, tokens: Texts that are not blank, and what was made of them.
-    split, joined: Texts that were cut into several docs; that were joined to the next.
-    blank: Texts of nothing but whitespace, which make no doc.
+    texts: Texts that are not blank. docs, tokens: What they were turned into.
+    split: Texts that were split into several docs. joined: Texts that were joined to
+        the next one. blank: Texts of nothing but white space, which are left out.
     """
 
     texts: int = 0
@@ -51,10 +50,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class Lengths:
-    """How long docs are to be, in tokens.
+    """Set how long docs are, in tokens.
 
-    max_length: No doc is longer; min_length or more.
-    min_length: A text that is shorter is short, 0 or more.
+    max_length: Longer texts are split; min_length or more.
+    min_length: Shorter texts count as short; 0 or more.
     join_short: Whether a short text is joined to the next one.
     """
 
@@ -66,17 +65,19 @@ class Lengths:
 def make_docs(
     nlp: Language, pieces: Iterable[Piece], lengths: Lengths, counts: Counts
 ) -> Iterator[Doc]:
-    """Tokenize the texts of a file, split what is long and join what is short.
+    """Tokenize the texts of a file, split long ones and join short ones.
 
-    A text is split after sentences, else anywhere, into docs of min_length to
-    max_length tokens where it can be. A short one goes before the next, with a space
-    between; at the end of the file it is a doc. No token is lost but for parts and
-    texts of nothing but whitespace. The docs have words, spaces and norms.
-    counts: Is added to, but for docs and tokens.
+    A text is split between sentences where possible, else between any tokens, into docs
+    of max_length tokens or fewer, and of min_length or more where possible. A short
+    text is joined to the next one by a space; the last one becomes a doc of its own.
+    Only texts, and parts of them, that are nothing but white space are left out. The
+    docs have words, spaces and norms.
+
+    pieces: Texts of one file. counts: All but docs and tokens are added to.
     """
     short: Optional[Doc] = None
     is_split = False
-    for text, starts in _bounded(pieces, min(MOST_CHARACTERS, nlp.max_length), counts):
+    for text, starts in _bounded(pieces, min(MAX_CHARACTERS, nlp.max_length), counts):
         doc = nlp.make_doc(text)
         is_split = is_split and not starts
         if short is not None:
@@ -96,12 +97,12 @@ def make_docs(
 
 
 def build_doc(vocab: Vocab, rows: NDArray) -> Doc:
-    """Make a doc of uint64 (N, 3): ORTH, SPACY, and NORM or 0 for that of the word."""
+    """Make a doc from ORTH, SPACY and NORM of each token, (N, 3) uint64."""
     spaces = rows[:, 1].astype(bool).tolist()
     doc = Doc(vocab, words=rows[:, 0].tolist(), spaces=spaces)
     # Tokenizers give some tokens a norm of their own, "not" for "n't".
     norms: Any = rows[:, 2]
-    return doc.from_array([NORM], norms) if norms.any() else doc
+    return doc.from_array([NORM], norms)
 
 
 def doc_rows(doc: Doc) -> NDArray:
@@ -109,31 +110,33 @@ def doc_rows(doc: Doc) -> NDArray:
     return doc.to_array([ORTH, SPACY, NORM]).reshape(-1, 3)
 
 
-def _bounded(pieces: Iterable[Piece], most: int, counts: Counts) -> Iterator[Piece]:
+def _bounded(
+    pieces: Iterable[Piece], max_chars: int, counts: Counts
+) -> Iterator[Piece]:
     """Cut pieces that are too long for the tokenizer; leave out and count blank ones.
 
-    A text whose first parts are blank starts with the next.
+    A text starts with its first part that is not blank.
     """
     is_new = False
     for text, starts in pieces:
         counts.blank += starts and is_new
         is_new = is_new or starts
-        for part in _parts(text, most):
-            run = max(map(len, part.split())) if len(part) > LONGEST_RUN else 0
-            for small in _parts(part, LONGEST_RUN if run > LONGEST_RUN else most):
+        for part in _parts(text, max_chars):
+            run = max(map(len, part.split())) if len(part) > MAX_RUN else 0
+            for small in _parts(part, MAX_RUN if run > MAX_RUN else max_chars):
                 yield Piece(small, is_new)
                 counts.texts += is_new
                 is_new = False
     counts.blank += is_new
 
 
-def _parts(text: str, most: int) -> Iterator[str]:
-    """Cut a text into parts of `most` characters or less; leave out blank ones."""
+def _parts(text: str, max_chars: int) -> Iterator[str]:
+    """Cut a text into parts of max_chars or fewer; leave out blank ones."""
     start = 0
     while start < len(text):
-        end = start + most
+        end = start + max_chars
         if end < len(text):
-            end = start + cut_place(text[start:end], most)
+            end = start + cut_text(text[start:end], max_chars)
         part = text[start:end]
         if not part.isspace():
             yield part
@@ -159,29 +162,15 @@ def _split(doc: Doc, lengths: Lengths) -> Iterator[Doc]:
 
 
 def _cuts(doc: Doc, lengths: Lengths) -> Iterator[Tuple[int, int]]:
-    """Yield start and end of the parts of a doc."""
+    """Yield start and end of the parts of a doc, as long as they may be."""
+    starts, sizes = sentence_starts(doc), numpy.arange(len(doc) + 1)
     start = 0
-    while len(doc) - start > lengths.max_length:
-        # The rest should not be short either.
-        rest = len(doc) - start
-        most = min(lengths.max_length, rest - lengths.min_length)
-        least = max(1, min(most, lengths.min_length))
-        places = range(start + most, start + least - 1, -1)
-        end = next((i for i in places if _is_sentence_end(doc, i)), start + most)
+    while (rest := len(doc) - start) > lengths.max_length:
+        # Leave enough for the rest not to be short either.
+        longest = min(lengths.max_length, rest - lengths.min_length)
+        shortest = max(1, min(longest, lengths.min_length))
+        high = start + longest
+        end = choose_cut(sizes, high, start + shortest, high, starts)
         yield start, end
         start = end
     yield start, len(doc)
-
-
-def _is_sentence_end(doc: Doc, end: int) -> bool:
-    """Whether a sentence, or a line, seems to end with the token before `end`."""
-    if doc[end - 1].is_space:
-        return "\n" in doc[end - 1].text
-    # A quote or bracket belongs to the sentence that it closes.
-    is_inside = end < len(doc) and not doc[end - 1].whitespace_
-    if is_inside and doc[end].text in CLOSERS:
-        return False
-    i = end - 1
-    while i > 0 and doc[i].text in CLOSERS and not doc[i - 1].whitespace_:
-        i -= 1
-    return ENDS.issuperset(doc[i].text)

@@ -1,4 +1,4 @@
-"""Cuts texts by the tokenizer of a pipeline."""
+"""Splits texts into tokens by the tokenizer of a pipeline or language."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ..checks import InputError, one_line
 from .read import read_texts
 
-# What files of tokens and of vectors separate words by.
+# Separates words in files of tokens and of vectors.
 SEPARATOR = re.compile(r"[\s\0]+")
 
 
@@ -34,10 +34,9 @@ def load_tokenizer(lang_or_pipeline: str) -> Callable[[str], Doc]:
 
 
 def iter_tokens(lang_or_pipeline: str, texts: Iterable[str]) -> Iterator[List[str]]:
-    """Yield the tokens of each text by the pipeline's own tokenizer.
+    """Yield the non-space tokens of each text, which may be none.
 
     lang_or_pipeline: As in load_tokenizer.
-    Tokens of nothing but whitespace are left out; a text may have no tokens.
     Raises: InputError as load_tokenizer does, before the first text is read.
     """
     tokenizer = load_tokenizer(lang_or_pipeline)
@@ -47,10 +46,10 @@ def iter_tokens(lang_or_pipeline: str, texts: Iterable[str]) -> Iterator[List[st
 
 
 def write_tokens(lang: str, paths: Sequence[str], target: Path) -> int:
-    """Write one text per line, tokens joined by a space; return the number of tokens.
+    """Write one text per line, its tokens joined by spaces; return how many tokens.
 
     lang: As in load_tokenizer. paths: As in read_texts.
-    target: File to write, UTF-8. Whitespace within a token becomes "_".
+    target: File to write, in UTF-8. White space within a token becomes "_".
     Raises: InputError as read_texts and load_tokenizer do.
     """
     total = 0

@@ -8,7 +8,7 @@ from thinc.types import Floats2d, Ragged
 
 from ..checks import check_above_0, check_positive, import_extra
 from ..layers.pooling import build_reduce_mean_v1
-from ..schedules import Scheduled
+from .scheduled import Scheduled
 
 Schedule = Union[float, List[float], Generator]
 Layers = Union[Literal["last", "mix"], List[int]]
@@ -71,9 +71,8 @@ def build_transformer_model_v1(
     # All arguments by their names, which are those of the settings.
     settings = dict(locals())
     label = "TransformerModel.v1"
-    check_positive(label, "batch_pieces", batch_pieces)
-    check_above_0(label, "layer_decay", layer_decay)
-    check_above_0(label, "learn_rate_factor", learn_rate_factor)
+    check_positive(label, batch_pieces=batch_pieces)
+    check_above_0(label, layer_decay=layer_decay, learn_rate_factor=learn_rate_factor)
     import_extra("spacy_transformers", "transformers")
     from .model import TransformerModel
     from .shim import TransformerSettings

@@ -9,7 +9,7 @@ from thinc.types import Floats2d, Ints1d, Ragged
 from transformers.file_utils import ModelOutput
 
 from .. import ops as kernels
-from ..schedules import Scheduled
+from .scheduled import Scheduled
 from .trf_data import HiddenLayersData
 
 Layers = Union[Literal["last", "mix"], List[int]]

@@ -8,7 +8,7 @@ from spacy.language import Language
 from thinc.api import Model
 
 from ..checks import InputError, import_extra, one_line
-from ..io import check_output, whole_folder
+from ..io import atomic_folder, check_output
 from .adapters import without_adapters
 
 # What is downloaded of a model on the hub.
@@ -161,7 +161,7 @@ def save_transformer(pipeline: str, folder: Path, component: Optional[str]) -> s
     # spacy-transformers loads configs through JSON that rounds tiny numbers to 0.
     if getattr(config, "layer_norm_eps", None) == 0:
         config.layer_norm_eps = BERT_EPSILON
-    with whole_folder(folder) as partial:
+    with atomic_folder(folder) as partial:
         transformer.save_pretrained(partial, safe_serialization=True)
         model.tokenizer.save_pretrained(partial)
     layers, width = config.num_hidden_layers, config.hidden_size

@@ -18,9 +18,9 @@ from thinc.api import Optimizer
 from thinc.types import FloatsXd
 from thinc.util import torch2xp, xp2torch
 
-from ..schedules import Scheduled
 from .adapters import LORA_MARK, TransformerFactory, without_adapters
 from .precision import Precision, to_precision
+from .scheduled import Scheduled
 
 # Names the format of "state" in a saved shim; without it, torch.save wrote that.
 FORMAT = "state_format"

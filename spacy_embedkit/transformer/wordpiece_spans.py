@@ -2,20 +2,27 @@
 
 import warnings
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 import numpy
 from numpy.typing import NDArray
 from spacy.tokens import Doc, Span
 
 from ..checks import check_not_negative, check_positive, import_extra, one_line
-from ..text.boundaries import sentence_starts, token_chars, word_starts
+from ..text.boundaries import (
+    after_half,
+    choose_cut,
+    even_cuts,
+    sentence_starts,
+    token_chars,
+    word_starts,
+)
 
 NAME = "wordpiece_spans.v1"
 
 
 class WordpieceSpans:
-    """The span getter of build_wordpiece_spans_v1, which says what it does."""
+    """Cuts docs into spans; see build_wordpiece_spans_v1."""
 
     def __init__(
         self,
@@ -24,8 +31,8 @@ class WordpieceSpans:
         context: int = 0,
         tokenizer_config: Optional[Dict[str, Any]] = None,
     ) -> None:
-        check_positive(NAME, "max_wordpieces", max_wordpieces)
-        check_not_negative(NAME, "context", context)
+        check_positive(NAME, max_wordpieces=max_wordpieces)
+        check_not_negative(NAME, context=context)
         if (tokenizer_config or {}).get("trust_remote_code"):
             raise ValueError(
                 f"{NAME}: tokenizer_config asks for trust_remote_code, but code of a "
@@ -47,8 +54,9 @@ class WordpieceSpans:
     def set_tokenizer(self, tokenizer: Any) -> None:
         """Use the tokenizer of a model, a transformers.PreTrainedTokenizerFast.
 
-        A copy is kept: what the model sets, such as padding, does not matter.
-        Raises: ValueError, if it is none, or its model takes fewer wordpieces.
+        It is copied, so that padding and truncation of the model stay as they are.
+        Raises: ValueError, if it is not a fast tokenizer, or its model takes fewer
+            wordpieces than max_wordpieces.
         """
         if not getattr(tokenizer, "is_fast", False):
             raise ValueError(
@@ -76,18 +84,16 @@ class WordpieceSpans:
     def __call__(self, docs: List[Doc]) -> List[List[Span]]:
         """Return the spans of each doc, in order; they cover all tokens.
 
-        Raises: As build_wordpiece_spans_v1 says.
+        Raises: As build_wordpiece_spans_v1 does.
         """
         if self._backend is None:
             self.set_tokenizer(self._load())
-        most = self.max_wordpieces - self._n_special
-        plans = [_Plan(doc, most, self.context) for doc in docs]
-        self._measure([(plan, 0, len(plan.doc)) for plan in plans if len(plan.doc)])
-        spans = [(plan, *span) for plan in plans for span in plan.to_measure()]
-        while spans:
+        max_size = self.max_wordpieces - self._n_special
+        plans = [_Plan(doc, max_size, self.context) for doc in docs]
+        while spans := [(plan, *span) for plan in plans for span in plan.to_measure()]:
             self._measure(spans)
-            spans = [(plan, *span) for plan in plans for span in plan.to_measure()]
-        self._warn(plans)
+        if not self._has_warned:
+            self._warn(plans)
         return [[plan.doc[a:b] for a, b in plan.spans()] for plan in plans]
 
     def _measure(self, spans: List[Tuple["_Plan", int, int]]) -> None:
@@ -97,19 +103,19 @@ class WordpieceSpans:
             plan.set_size(start, end, encoding)
 
     def _warn(self, plans: List["_Plan"]) -> None:
+        """Report the first token that has too many wordpieces by itself."""
         for plan in plans:
-            for start, size in sorted(plan.too_long.items()):
-                if not self._has_warned:
-                    self._has_warned = True
-                    text = plan.doc[start].text
-                    warnings.warn(
-                        f"{NAME}: the token {text[:20]!r}... of {len(text)} characters "
-                        f"has {size + self._n_special} wordpieces, but max_wordpieces "
-                        f"is {self.max_wordpieces}: it gets a span of its own, of "
-                        "which the transformer sees what it can take; others of the "
-                        "kind are not reported",
-                        stacklevel=2,
-                    )
+            for start, size in sorted(plan.too_long.items())[:1]:
+                self._has_warned = True
+                text = plan.doc[start].text
+                warnings.warn(
+                    f"{NAME}: the token {text[:20]!r}... of {len(text)} characters has "
+                    f"{size + self._n_special} wordpieces, but max_wordpieces is "
+                    f"{self.max_wordpieces}: it gets a span of its own, which the "
+                    "transformer cuts off; further such tokens are not reported",
+                    stacklevel=3,
+                )
+                return
 
     def _load(self) -> Any:
         name = self.tokenizer
@@ -136,12 +142,12 @@ class WordpieceSpans:
 class _Plan:
     """Where a doc is cut: cuts[k] to cuts[k + 1] is the core of span k.
 
-    most: Wordpieces of a span and its context. too_long: Tokens that have more.
+    max_size: Wordpieces of a span with its context. too_long: Tokens that have more.
     """
 
-    def __init__(self, doc: Doc, most: int, context: int) -> None:
+    def __init__(self, doc: Doc, max_size: int, context: int) -> None:
         self.doc = doc
-        self.most = most
+        self.max_size = max_size
         self.context = context
         self.cuts = [0, len(doc)] if len(doc) else [0]
         self.too_long: Dict[int, int] = {}
@@ -158,21 +164,25 @@ class _Plan:
         ]
 
     def set_size(self, start: int, end: int, encoding: Any) -> None:
-        """Note the wordpieces of a span's text, and cut a whole doc by them."""
+        """Note the wordpieces of a span's text; cut the doc by those of all of it."""
         size = self._sizes[start, end] = len(encoding.ids)
-        if (start, end) == (0, len(self.doc)) and size > self.most:
+        if (start, end) == (0, len(self.doc)) and size > self.max_size:
             self.pieces = _count_pieces(self.doc, encoding)
-            self._sentences = sentence_starts(self.doc)
-            self._words = word_starts(self.doc)
-            self.cuts = [0, *self._first_cuts(), len(self.doc)]
+            self._starts = sentence_starts(self.doc), word_starts(self.doc)
+            inner = even_cuts(self.pieces, self.max_size, *self._starts, self.context)
+            self.cuts = [0, *inner, len(self.doc)]
 
     def to_measure(self) -> List[Tuple[int, int]]:
         """Cut what turned out too long; return the spans whose size is not known."""
         while True:
             spans = self.spans()
-            long = [k for k, s in enumerate(spans) if self._sizes.get(s, 0) > self.most]
+            sizes = [self._sizes.get(span, 0) for span in spans]
             # From the last on, so that new cuts leave the other numbers as they are.
-            is_shorter = [self._shorten(k) for k in reversed(long)]
+            is_shorter = [
+                self._shorten(k)
+                for k in reversed(range(len(spans)))
+                if sizes[k] > self.max_size
+            ]
             if not any(is_shorter):
                 return [span for span in spans if span not in self._sizes]
 
@@ -181,49 +191,20 @@ class _Plan:
         start, end = self.cuts[k], self.cuts[k + 1]
         if end - start > 1:
             first, last = self.pieces[start], self.pieces[end]
-            # What was one unknown wordpiece in the doc may be many in its parts.
-            is_known = last - first > self.most // 2
-            aim = (first + last) / 2
-            middle = self._choose(start, end - 1, aim) if is_known else start + end >> 1
-            self.cuts.insert(k + 1, middle)
+            cut, aim = (start + end) // 2, (first + last) / 2
+            # What was one unknown wordpiece in the doc may be many in its parts; then
+            # the numbers of wordpieces say nothing.
+            if last - first > self.max_size // 2:
+                low = after_half(self.pieces, start, aim)
+                cut = choose_cut(self.pieces, aim, low, end - 1, *self._starts)
+            self.cuts.insert(k + 1, cut)
             return True
         if self._overlap(k) or self._overlap(k + 1):
             self._bare |= {start, end}
             return True
-        if self._sizes.get((start, end), 0) > self.most:
+        if self._sizes.get((start, end), 0) > self.max_size:
             self.too_long[start] = self._sizes[start, end]
         return False
-
-    def _first_cuts(self) -> Iterator[int]:
-        """Yield cuts so that the spans, with their context, are of about equal size."""
-        n, pieces = len(self.doc), self.pieces
-        start, room = 0, self.most
-        while pieces[n] - pieces[start] > room and n - start > 1:
-            left = pieces[n] - pieces[start]
-            n_spans = max(2, -(-left // (self.most - 2 * self.context)))
-            last = int(
-                numpy.searchsorted(pieces, pieces[start] + room - self.context, "right")
-            )
-            high = min(max(start + 1, last - 1), n - 1)
-            start = self._choose(start, high, pieces[start] + left / n_spans)
-            yield start
-            room = self.most - self.context
-
-    def _choose(self, start: int, high: int, aim: float) -> int:
-        """Return the best of the tokens behind start, up to high, to cut before.
-
-        aim: Wordpieces of the doc that should be in front of the cut.
-        """
-        pieces = self.pieces
-        half = int(numpy.searchsorted(pieces, (pieces[start] + aim) / 2, side="right"))
-        near = _between(self._sentences, max(half, start + 1), high)
-        if len(near):
-            return int(near[numpy.abs(pieces[near] - aim).argmin()])
-        words = _between(self._words, max(half, start + 1), high)
-        if len(words):
-            later = words[pieces[words] >= aim]
-            return int(later[0] if len(later) else words[-1])
-        return min(max(int(numpy.searchsorted(pieces, aim)), start + 1), high)
 
     def _overlap(self, k: int) -> int:
         """Return how many tokens on each side of cut k both spans have."""
@@ -246,8 +227,3 @@ def _count_pieces(doc: Doc, encoding: Any) -> NDArray:
     tokens = numpy.searchsorted(ends, offsets[:, 0], side="right")
     counts = numpy.bincount(tokens.clip(max=len(doc) - 1), minlength=len(doc))
     return numpy.concatenate([[0], numpy.cumsum(counts)])
-
-
-def _between(places: NDArray, low: int, high: int) -> NDArray:
-    """Return those of the sorted places from low to high, both included."""
-    return places[places.searchsorted(low) : places.searchsorted(high, side="right")]

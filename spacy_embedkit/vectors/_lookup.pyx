@@ -17,7 +17,7 @@ cdef uint32_t FNV_PRIME = 16777619U
 cdef class KeyTable:
     """Ascending keys, each with a row; positions are found by the first bits.
 
-    Keys that are b when shifted right stand in keys[buckets[b]:buckets[b + 1]].
+    Keys that are b when shifted right are keys[buckets[b]:buckets[b + 1]].
     """
 
     cdef const uint64_t[::1] keys   # (K,), ascending

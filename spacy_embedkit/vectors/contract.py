@@ -9,10 +9,9 @@ from spacy.strings import StringStore, get_string_id
 from spacy.vectors import BaseVectors, Vectors
 
 from . import nearest
-from .rows import Rows
-from .stock import to_stock
+from .rows import DeviceRows, Rows
+from .spacy_table import to_spacy_vectors
 from .table import Table
-from .views import DeviceRows
 
 AnyRows = Union[Rows, DeviceRows]
 
@@ -20,8 +19,8 @@ AnyRows = Union[Rows, DeviceRows]
 class TableVectors(BaseVectors):
     """A read-only table, by the names and with the answers of spaCy's Vectors.
 
-    strings: The strings of the vocab. table: What is looked up.
-    unseen: What words without a row get.
+    strings: The strings of the vocab. table: The table that is looked up in.
+    unseen: The vector of words without a row, see build_vectors_v1.
     """
 
     strings: StringStore
@@ -31,12 +30,12 @@ class TableVectors(BaseVectors):
 
     @property
     def mode(self) -> str:
-        """Whether rows are words' ("default") or n-grams' ("floret")."""
+        """Whether rows are for words ("default") or for n-grams ("floret")."""
         return "default" if self.table.ngrams is None else "floret"
 
     @property
     def name(self) -> Optional[str]:
-        """What users call the table."""
+        """Name of the table, for users."""
         return self.table.name
 
     @name.setter
@@ -50,7 +49,7 @@ class TableVectors(BaseVectors):
 
     @property
     def data(self) -> Any:
-        """The rows, to be indexed like a float32 array (V, O), and not written to."""
+        """The rows, read-only, to be indexed like a float32 array (V, O)."""
         return self._rows.as_array()
 
     @property
@@ -134,7 +133,7 @@ class TableVectors(BaseVectors):
             of n-grams; KeyError if a row has no key.
         """
         if self.table.keys is None and self.size:
-            raise ValueError("vectors: a table of n-grams has no keys; use get_batch")
+            raise ValueError("vectors: a table of n-grams has no keys; call get_batch")
         if sum(arg is not None for arg in (key, keys, row, rows)) != 1:
             raise ValueError("vectors: find takes exactly one of key, keys, row, rows")
         if key is not None:
@@ -151,7 +150,7 @@ class TableVectors(BaseVectors):
 
     def to_stock(self) -> Vectors:
         """Return a copy in memory as spaCy's Vectors, float32, which can be changed."""
-        return to_stock(self.table, self.strings)
+        return to_spacy_vectors(self.table, self.strings)
 
     def add(self, key: Any, *, vector: Any = None, row: Optional[int] = None) -> int:
         """Raise ValueError: the table can't be changed."""

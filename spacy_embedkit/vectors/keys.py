@@ -1,4 +1,4 @@
-"""Which row a word has: sorted 64-bit IDs, searched where they lie."""
+"""From words to rows, by sorted 64-bit IDs, and from rows to words."""
 
 from collections.abc import Mapping
 from typing import Any, Dict, Iterator, List, Sequence
@@ -13,8 +13,8 @@ class KeyRows(Mapping[int, int]):
     """A dictionary of keys to rows, on arrays that may be mapped from files.
 
     arrays: "keys" (K,) uint64 ascending, spaCy's IDs of strings; "key_rows" (K,)
-        int32; "buckets" (2**b + 1,) int32: keys whose first b bits are i stand from
-        buckets[i] to buckets[i + 1].
+        int32; "buckets" (2**b + 1,) int32: the keys whose first b bits are i are
+        keys[buckets[i]:buckets[i + 1]].
     n_rows: Rows of the table.
     """
 
@@ -101,7 +101,7 @@ class Words(Sequence[str]):
 
     @classmethod
     def build(cls, words: Sequence[str]) -> "Words":
-        """Take a list of words."""
+        """Encode a list of words."""
         encoded = encode(words)
         ends = numpy.cumsum([len(word) for word in encoded], dtype="int64")
         text = numpy.frombuffer(b"".join(encoded), dtype="uint8")

@@ -18,36 +18,44 @@ from numpy.typing import NDArray
 from spacy.strings import StringStore, get_string_id
 from spacy.vectors import BaseVectors
 from spacy.vocab import Vocab
-from thinc.api import NumpyOps, Ops, get_array_module
+from thinc.api import Ops, get_array_module
 from thinc.backends import get_array_ops
 from thinc.types import Floats2d
 
 from .. import ops
+from ..ops import has_kernels
 from ..row_cache import RowCache
 from . import nearest
 from .contract import AnyRows, TableVectors, to_ids
-from .ngram_vectors import embed_words
-from .ngrams import Ngrams
-from .stock import read_stock
-from .storage import FOLDER, HEADER, open_table, write_table
-from .table import Table, table_from_bytes, table_to_bytes
-from .views import DeviceRows
+from .ngrams import Ngrams, embed_words
+from .rows import DeviceRows
+from .spacy_table import read_spacy_table
+from .table import (
+    FOLDER,
+    HEADER,
+    Table,
+    open_table,
+    table_from_bytes,
+    table_to_bytes,
+    write_table,
+)
 
 Unseen = Literal["zeros", "mean", "subwords"]
-# Words that are remembered, with the vectors made of their n-grams.
-MEMORY_WORDS = 20_000
+# Words whose vectors, made of their n-grams, are cached.
+CACHE_WORDS = 20_000
 
 
 def build_vectors_v1(unseen: Unseen = "zeros") -> Callable[[Vocab], BaseVectors]:
-    """Let the pipeline read its vectors from files, see MappedVectors.
+    """Map the pipeline's vectors from files, see MappedVectors.
 
     Goes into `[nlp.vectors]`. The table comes from `vectors` in `[initialize]`, a
     folder made by `python -m spacy embedkit vectors convert`, and is saved with the
     pipeline.
 
-    unseen (str): What a word without a row gets: "zeros", as in spaCy; "mean", the mean
-        of all rows; "subwords", the vector of its n-grams, for which the table must
-        have been converted with them.
+    unseen (str): Vector of a word without a row: "zeros", as in spaCy and by default;
+        "mean", the mean of all rows; "subwords", the mean of its n-grams' rows, for
+        which the table must have been converted with --subwords or --backoff.
+    Returns: A function that makes the vectors of a vocab.
     """
 
     def create(vocab: Vocab) -> BaseVectors:
@@ -59,13 +67,14 @@ def build_vectors_v1(unseen: Unseen = "zeros") -> Callable[[Vocab], BaseVectors]
 class MappedVectors(TableVectors):
     """Word vectors in files that are mapped, not read.
 
-    So loading takes no time, and all processes share one copy. Rows may be quantised.
-    It stands where spaCy's Vectors stands, with the same lookups and numbers, but
-    cannot be changed: to_stock gives a table that can. Keys have no string in memory.
+    So loading takes almost no time, and all processes share one copy. Rows may be
+    quantised. It replaces spaCy's Vectors, with the same lookups and numbers, but is
+    read-only: to_stock returns a copy that can be changed. The words of the table are
+    not added to the strings.
 
-    strings: The strings of the vocab. table: What it looks up. unseen: What words
-    without a row get, see build_vectors_v1; with another policy than "zeros" all words
-    count as having a vector, as in spaCy's floret mode.
+    strings: The strings of the vocab. table: The table that is looked up in. unseen:
+    The vector of words without a row, see build_vectors_v1; unless it is "zeros", all
+    words count as having a vector, as in spaCy's floret mode.
     """
 
     def __init__(
@@ -81,7 +90,7 @@ class MappedVectors(TableVectors):
 
     @property
     def table(self) -> Table:
-        """The table; setting another one checks that the policy is possible."""
+        """The table; setting another one checks that it goes with unseen."""
         return self._table
 
     @table.setter
@@ -100,8 +109,8 @@ class MappedVectors(TableVectors):
         self._subword_rows: Optional[AnyRows] = (
             table.subwords.rows if table.subwords else None
         )
-        self._memory = RowCache(MEMORY_WORDS)
-        # Changes with the table, for those who remember what they made of it.
+        self._cache = RowCache(CACHE_WORDS)
+        # Changes with the table, for those who cache what they computed from it.
         self.identity = numpy.zeros(1, dtype="uint32")
 
     def __contains__(self, key: Union[int, str]) -> bool:
@@ -127,7 +136,7 @@ class MappedVectors(TableVectors):
         if not hasattr(keys, "dtype"):
             keys = list(keys)
             if self._has_ngrams:
-                # Their n-grams are cut out of the strings.
+                # Their n-grams are computed from the strings.
                 keys = [self.strings.add(k) if isinstance(k, str) else k for k in keys]
         ids = to_ids(keys)
         if self.table.ngrams is not None:
@@ -149,7 +158,7 @@ class MappedVectors(TableVectors):
     def _embed_ids(self, ngrams: Ngrams, rows: AnyRows, ids: NDArray) -> Floats2d:
         if not len(ids):
             return cast(Floats2d, rows.take(numpy.empty(0, dtype="i")))
-        # Words come up again and again, so those of the last batches are remembered.
+        # The same words come up again and again, so those of recent batches are cached.
         keys = ids.reshape(-1, 1)
         first, inverse = ops.unique_rows(cast(Any, keys))
         distinct = keys[first]
@@ -161,7 +170,7 @@ class MappedVectors(TableVectors):
         if isinstance(rows, DeviceRows):
             found: Any = compute(numpy.arange(len(distinct)))
         else:
-            found = self._memory.find(distinct, [self.identity], compute)
+            found = self._cache.get(distinct, [self.identity], compute)
         return ops.gather_rows(get_array_ops(found), found, inverse)
 
     def most_similar(
@@ -181,7 +190,7 @@ class MappedVectors(TableVectors):
 
     def to_ops(self, ops: Ops) -> None:
         """Move the rows to the device of the ops. On the CPU they stay in the files."""
-        on_cpu = isinstance(ops, NumpyOps)
+        on_cpu = has_kernels(ops)
         subwords = self.table.subwords
         self._rows = self.table.rows if on_cpu else DeviceRows(self.table.rows, ops)
         if subwords is not None:
@@ -197,25 +206,25 @@ class MappedVectors(TableVectors):
             write_table(self.table, Path(path) / FOLDER)
 
     def from_disk(self, path: Union[str, Path], **kwargs: Any) -> "MappedVectors":
-        """Map the table that to_disk wrote, or take one that spaCy's Vectors wrote."""
+        """Map the table that to_disk wrote, or load one that spaCy's Vectors wrote."""
         path = Path(path)
         if (path / FOLDER / HEADER).exists():
             self.table = open_table(path / FOLDER)
         elif (path / "vectors").exists():
-            self.table = read_stock(path)
+            self.table = read_spacy_table(path)[0].sign()
         return self
 
     def to_bytes(self, **kwargs: Any) -> bytes:
-        """Return the whole table as bytes."""
+        """Return the complete table as bytes."""
         return table_to_bytes(self.table)
 
     def from_bytes(self, data: bytes, **kwargs: Any) -> "MappedVectors":
-        """Take the table that to_bytes gave, into memory."""
+        """Load the table that to_bytes gave, into memory."""
         self.table = table_from_bytes(data)
         return self
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        # Where the files are, a path is enough, and the pages stay shared.
+        # If there are files, their path is enough, and the pages stay shared.
         if self.table.folder is not None and (self.table.folder / HEADER).exists():
             state: Dict[str, Any] = {
                 "folder": str(self.table.folder),
@@ -234,7 +243,7 @@ def unpickle_vectors(state: Dict[str, Any]) -> MappedVectors:
     vectors.table = open_table(Path(state["folder"]))
     if vectors.table.fingerprint != state["fingerprint"]:
         raise ValueError(
-            f"vectors: {state['folder']} holds another table than the one that was "
-            "pickled; pickle the pipeline again"
+            f"vectors: {state['folder']} does not hold the table that was "
+            "pickled any more; pickle the pipeline again"
         )
     return vectors

@@ -9,7 +9,7 @@ from spacy.strings import get_string_id
 if TYPE_CHECKING:
     from .table import Table
 
-# Rows that are decoded and compared at a time.
+# Rows decoded and compared at a time.
 BLOCK = 1 << 14
 
 
@@ -20,10 +20,10 @@ def most_similar(
 
     queries: (Q, O) numbers; a query of zeros has cosine 0 to all.
     Returns (rows, scores): (Q, n) int32 and (Q, n) float32 from -1 to 1, descending.
-    Raises: ValueError if the table has no keys, or less than n rows with one.
+    Raises: ValueError if the table has no keys, or fewer than n rows with one.
     """
     if table.keys is None:
-        raise ValueError("most_similar: a table of n-grams has no words to find")
+        raise ValueError("most_similar: a table of n-grams has no words to return")
     queries = queries.get() if hasattr(queries, "get") else queries
     queries = unit_rows(numpy.array(queries, dtype="f", ndmin=2))
     candidates = numpy.unique(table.keys.arrays["key_rows"])
@@ -93,7 +93,7 @@ def keys_of_rows(table: "Table", rows: Union[NDArray, Sequence[int]]) -> NDArray
     for i, row in enumerate(rows):
         key = get_string_id(table.words[int(row)])
         if table.keys.get(key) != row:
-            # The word is not known, or another row has it: look at all entries.
+            # The word is not known, or is the key of another row: search all entries.
             [found] = numpy.nonzero(table.keys.arrays["key_rows"] == row)
             if not len(found):
                 raise KeyError(f"vectors: row {row} has no key")

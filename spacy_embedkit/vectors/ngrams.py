@@ -1,28 +1,34 @@
-"""Which rows of a table the character n-grams of a word stand in."""
+"""Vectors of words by their character n-grams: the rows, and their mean."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Tuple, Union
 
 import numpy
 from numpy.typing import NDArray
+from thinc.api import get_array_module
+from thinc.backends import get_array_ops
 
+from .. import ops
 from . import _lookup
+from .rows import DeviceRows, Float32Rows, Rows
 
 FLORET, FASTTEXT = "floret", "fasttext"
+# Words whose n-grams are looked up at a time.
+BATCH_WORDS = 4096
 
 
 @dataclass(frozen=True)
 class Ngrams:
     """How words are cut into n-grams, and n-grams hashed to rows.
 
-    scheme: "floret": the word as a whole and its n-grams have hash_count rows each, by
+    scheme: "floret": the complete word and its n-grams have hash_count rows each, by
         MurmurHash3 x64 128, as in spaCy (github.com/explosion/floret).
         "fasttext": the n-grams alone have one row each, by FNV-1a 32 (Bojanowski et
         al. 2017, arXiv:1607.04606).
-    minn, maxn: Length of the n-grams in code points, 0 <= minn <= maxn; the marks of
-        begin and end count. With maxn 0 there are none.
+    minn, maxn: Length of the n-grams in code points, 0 <= minn <= maxn, bow and eow
+        included. With maxn 0 there are none.
     hash_count: Rows of an n-gram, 1 to 4. hash_seed: 0 to 2**32 - 1.
-    bow, eow: Marks put before and behind a word.
+    bow, eow: Marks put before and after a word.
     """
 
     scheme: str
@@ -34,7 +40,7 @@ class Ngrams:
     eow: str = ">"
 
     def __post_init__(self) -> None:
-        """Raise ValueError on settings that no table can have."""
+        """Raise ValueError on settings that are out of range."""
         if (
             self.scheme not in (FLORET, FASTTEXT)
             or not 0 <= self.minn <= self.maxn
@@ -59,7 +65,7 @@ def ngram_rows(
     words: T words. n_rows: Rows of the table, 1 or more.
     Word t has the rows starts[t]:starts[t + 1]; an empty word has none.
     """
-    # What UTF-8 cannot hold, half of a surrogate pair, becomes a question mark.
+    # Half of a surrogate pair, which UTF-8 cannot hold, becomes a question mark.
     marked = [
         (ngrams.bow + word + ngrams.eow).encode("utf8", "replace") if word else b""
         for word in words
@@ -76,3 +82,41 @@ def ngram_rows(
     rows = numpy.empty(total, dtype="i")
     _lookup.ngram_rows(text, ends, *settings, n_rows, starts, rows)
     return rows, starts
+
+
+def embed_words(ngrams: Ngrams, rows: Union[Rows, DeviceRows], words: List[str]) -> Any:
+    """Return the mean of the rows of each word's n-grams: (T, O) float32.
+
+    An empty word gets zeros.
+    """
+    if not words:
+        return rows.take(numpy.empty(0, dtype="i"))
+    parts: List[Any] = [
+        _embed(ngrams, rows, words[i : i + BATCH_WORDS])
+        for i in range(0, len(words), BATCH_WORDS)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return get_array_module(parts[0]).concatenate(parts)
+
+
+def _embed(ngrams: Ngrams, rows: Union[Rows, DeviceRows], words: List[str]) -> Any:
+    positions: Any
+    positions, starts = ngram_rows(ngrams, words, len(rows))
+    lengths: Any = numpy.diff(starts)
+    if isinstance(rows, Float32Rows):
+        table: Any = rows.as_array()
+    else:
+        # Decode each row once, however many n-grams share it.
+        distinct, positions = numpy.unique(positions, return_inverse=True)
+        table = rows.take(distinct)
+    array_ops = get_array_ops(table)
+    xp = array_ops.xp
+    means = ops.sum_rows(
+        array_ops,
+        table,
+        xp.asarray(positions.astype("i", copy=False)),
+        xp.asarray(lengths),
+    )
+    means /= xp.asarray(numpy.maximum(1, lengths)[:, None].astype("f"))
+    return means

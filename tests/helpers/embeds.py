@@ -1,5 +1,7 @@
 """The embedding layers that several tests build."""
 
+import spacy
+
 from spacy_embedkit.architectures import (
     build_multi_hash_embed_v1,
     build_static_hash_embed_v1,
@@ -25,6 +27,19 @@ BUILDERS = {
         8, 5, key2row={"the": 1, "cat": 2, "": 3}, unseen_row=4
     ),
 }
+
+
+def build_tok2vec():
+    """Build the tok2vec layer that the objectives are put on."""
+    nlp = spacy.blank("en")
+    config = {"model": {"@architectures": "spacy.HashEmbedCNN.v2"}}
+    config["model"].update(
+        {"width": 16, "depth": 2, "embed_size": 100, "window_size": 1}
+    )
+    config["model"].update(
+        {"maxout_pieces": 2, "subword_features": True, "pretrained_vectors": None}
+    )
+    return nlp.add_pipe("tok2vec", config=config).model
 
 
 def gradients_of(model):

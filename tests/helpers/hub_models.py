@@ -1,6 +1,6 @@
 """A Hugging Face hub cache of tiny transformers with random weights.
 
-They have the names and families of those that the tests of spacy-transformers load.
+They have the names and architectures that the tests of spacy-transformers load.
 """
 
 import json
@@ -111,7 +111,7 @@ def make_xlnet(folder):
 
 
 def make_xlm_roberta(folder):
-    """Only with the slow tokenizer, which counts its pieces from another number."""
+    """With the slow tokenizer only, whose ids start from another number."""
     pieces = unigram_pieces(["<unk>", "<s>", "</s>"])
     path = folder / "sentencepiece.bpe.model"
     path.write_bytes(sentencepiece_model(pieces, 3))

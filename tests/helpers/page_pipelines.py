@@ -1,14 +1,14 @@
 """Blocks of configs for the page on embeddings, and pipelines made of them."""
 
-import os
-import subprocess
-import sys
+import contextlib
 
 import spacy
+from spacy.cli import app
 from spacy.tokens import DocBin
 from spacy.training import Example
-from spacy.util import Config, load_model_from_config
+from spacy.util import Config, load_model_from_config, registry
 from thinc.api import fix_random_seed
+from typer.testing import CliRunner
 
 WIDTH = 12
 TEXTS = ["The cat sat on the mat. A dog ran.", "the  cat", "", "dog", "A mat sat."]
@@ -103,7 +103,7 @@ def write_examples(path):
 
 
 def predictions(nlp):
-    """Return what the pipeline says of the texts."""
+    """Return the tags and entities of the texts."""
     return [
         ([token.tag_ for token in doc], [(ent.text, ent.label_) for ent in doc.ents])
         for doc in nlp.pipe(TEXTS)
@@ -111,7 +111,7 @@ def predictions(nlp):
 
 
 def assert_saved(nlp, folder):
-    """Assert that a pipeline that was saved predicts the same; return it."""
+    """Assert that the saved pipeline predicts the same; return it."""
     nlp.to_disk(folder)
     loaded = spacy.load(folder)
     assert predictions(loaded) == predictions(nlp)
@@ -129,11 +129,8 @@ def nodes(nlp, name, kind):
 
 
 def spacy_command(folder, *args):
-    """Run `python -m spacy` in a folder, as from a shell; return what it says."""
-    command = [sys.executable, "-m", "spacy", *map(str, args)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    run = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout
+    """Run a spaCy command in a folder, in this process."""
+    registry.cli.get_all()  # Adds the commands of plugins.
+    with contextlib.chdir(folder):
+        result = CliRunner().invoke(app, list(map(str, args)), catch_exceptions=False)
+    assert result.exit_code == 0, result.output

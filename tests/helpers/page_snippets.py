@@ -1,14 +1,15 @@
-"""The snippets of spaCy's page on embeddings, and which test has each one corrected.
+"""The snippets of spaCy's page on embeddings, and the tests that run them, corrected.
 
-The page, in an older and a newer version, is read where it lies, at ../shared/seeds
-beside the checkout. Here are its headings and a word of each snippet alone.
+The page, in an older and a newer version, is read from the folder that EMBEDKIT_SEEDS
+names. Here are only its headings and one word of each snippet.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[3] / "shared" / "seeds"
+FOLDER = os.environ.get("EMBEDKIT_SEEDS")
 FENCE = re.compile(r"[>\s]*(?:```|~~~)")
 HEADING = re.compile(r"#+ .*\{(?:id=\"|#)([\w-]+)\"?\}$")
 
@@ -27,14 +28,14 @@ class Snippet:
 class Entry:
     """A snippet, found by its heading and a word that no other one there has.
 
-    pages: Versions of the page that have it, new, old or both. shown_by: Tests as
-    module::name; none where `reason` says why nothing is executed.
+    pages: Versions of the page that have it, new, old or both. tests: Tests that run
+    it, as module::name; none where `reason` says why it can't be run.
     """
 
     pages: str
     heading: str
     word: str
-    shown_by: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
     reason: str = ""
 
     def matches(self, snippet):
@@ -48,7 +49,7 @@ class Entry:
 def snippets():
     """All snippets of all versions of the page, in order."""
     found = []
-    for path in sorted(FOLDER.glob("embeddings-transformers-*.txt")):
+    for path in sorted(Path(FOLDER).glob("embeddings-transformers-*.txt")):
         page = path.stem.rpartition("-")[2]
         lines = path.read_text(encoding="utf8").splitlines()
         heading, start = "", None
@@ -67,7 +68,7 @@ def snippets():
 LAYERS = "test_documentation_layers::test_"
 TRANSFORMERS = "test_documentation_transformers::test_"
 PRETRAINING = "test_documentation_pretraining::test_"
-INSTALLS = "installs packages, for which there is no network here"
+INSTALLS = "installs packages, which needs a network"
 
 BOTH = "new old"
 ENTRIES = [
@@ -113,12 +114,12 @@ ENTRIES = [
         *(BOTH, "transformers-training-custom-settings", "get_custom_sent_spans"),
         (
             f"{TRANSFORMERS}sentences_are_cut_and_none_is_lost",
-            f"{TRANSFORMERS}train_command_takes_a_span_getter_of_ones_own",
+            f"{TRANSFORMERS}train_command_takes_a_custom_span_getter",
         ),
     ),
     Entry(
         *(BOTH, "transformers-training-custom-settings", "spacy train"),
-        (f"{TRANSFORMERS}train_command_takes_a_span_getter_of_ones_own",),
+        (f"{TRANSFORMERS}train_command_takes_a_custom_span_getter",),
     ),
     Entry(
         *(BOTH, "training-custom-model", "[components.ner]"),

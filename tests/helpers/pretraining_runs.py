@@ -1,4 +1,4 @@
-"""Tiny pretraining runs: configs, corpora, and what a run left behind."""
+"""Tiny pretraining runs: configs, corpora and results."""
 
 import json
 from pathlib import Path
@@ -114,19 +114,25 @@ def write_docbin(path, texts):
 
 
 def make_config(corpus, **settings):
-    """A whole config; settings by dotted name, with __ for the dots."""
+    """A complete config; settings by dotted name, with __ for the dots."""
     config = Config().from_str(CONFIG, interpolate=False)
     filled = load_model_from_config(config, auto_fill=True).config
     default = load_config(DEFAULT_CONFIG_PRETRAIN_PATH)
     filled = default.merge(filled)
     filled["paths"]["raw_text"] = str(corpus)
+    return change(filled, **settings)
+
+
+def change(config, **settings):
+    """A copy of a config with other settings, named as in make_config."""
+    changed = config.copy()
     for name, value in settings.items():
         *blocks, last = name.split("__")
-        block = filled
+        block = changed
         for part in blocks:
             block = block[part]
         block[last] = value
-    return Config(filled)
+    return changed
 
 
 def own(**settings):

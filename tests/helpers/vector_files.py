@@ -15,7 +15,7 @@ def table():
 
 def input_of(path):
     return Input(
-        shown=str(path),
+        label=str(path),
         head=path.read_bytes()[:65536],
         open=lambda: path.open("rb"),
         local=lambda: path,

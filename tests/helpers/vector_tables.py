@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy
 
-from spacy_embedkit.vectors.build.convert import Settings, convert
+from spacy_embedkit.vectors.build.convert import ConvertSettings, convert
 from spacy_embedkit.vectors.ngrams import Ngrams
 from spacy_embedkit.vectors.sources.source import Batch, Source
 
@@ -39,5 +39,5 @@ def make_ngram_source(width=WIDTH):
 
 def make_folder(path: Path, source=None, lang="en", **settings):
     """Convert a source to a pipeline folder; return the folder."""
-    convert(source or make_source(), path, lang, Settings(**settings))
+    convert(source or make_source(), path, lang, ConvertSettings(**settings))
     return path

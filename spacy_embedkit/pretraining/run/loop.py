@@ -1,144 +1,117 @@
-"""The loop of a pretraining run: update, evaluate, keep, stop."""
+"""The loop of a run: update, evaluate, save, stop."""
 
 import time
 from itertools import islice
-from typing import Any, Callable, Dict, List, Optional
+from threading import Event
+from typing import Any, Dict, List, Optional
 
 from spacy.tokens import Doc
 
 from ...checks import InputError
-from . import checkpoint
-from .build import Parts
-from .data import TrainingData
 from .held_out import evaluate
-from .objective_state import ObjectiveState
-from .outputs import LAST, Outputs
-from .progress import Progress
-from .random_state import put_states, seed_device, take_states
-from .stopping import StopSignals
-from .survey import Corpus, ReadError
-from .update import update
-from .weights import Weights
+from .run_folder import LAST, RunFolder
+from .run_report import Console
+from .run_settings import RunParts
+from .run_state import ModelState, RunProgress, get_rng_state, set_rng_state
+from .training_data import ReadError, TrainingData
+from .update import DIVERGED, ObjectiveAdapter, update
 
 
 class Run:
-    """A run from its first or any later update to its end.
+    """A run, from its first or any later update to its end.
 
-    parts: Model, data and settings.
-    say: Called with lines for the user.
-    bar: A progress bar that counts words.
-    started: Time by time.monotonic at which this part of the run began.
-    facts: What else a checkpoint is to hold.
+    facts: What else a checkpoint holds.
+    started: Value of time.monotonic when this part of the run began.
     """
 
     def __init__(
         self,
-        parts: Parts,
+        parts: RunParts,
         data: TrainingData,
-        corpus: Corpus,
-        outputs: Outputs,
-        checkpoints: checkpoint.Checkpoints,
-        progress: Progress,
+        folder: RunFolder,
+        progress: RunProgress,
+        console: Console,
         facts: Dict[str, Any],
-        *,
-        on_evaluation: Callable[[Dict[str, Any]], None],
-        on_update: Callable[[Progress], None],
         started: float,
     ) -> None:
         self.parts = parts
         self.data = data
-        self.corpus = corpus
-        self.outputs = outputs
+        self.folder = folder
         self.progress = progress
-        self._checkpoints = checkpoints
+        self._console = console
         self._facts = facts
-        self._on_evaluation = on_evaluation
-        self._on_update = on_update
-        self._objective = ObjectiveState(parts.model)
-        self._weights = Weights(parts.model, parts.optimizer)
-        self._earlier = progress.seconds
-        self._started = started
+        self._objective = ObjectiveAdapter(parts.model)
+        self._state = ModelState(parts.model, parts.optimizer)
+        # As if earlier parts of the run had come right before this one.
+        self._started = started - progress.seconds
         self._saved_at = started
         self._speed_from = (progress.words, self.seconds)
+        # Generators are set when the data are where they were.
+        self._rng: Optional[Dict[str, Any]] = None
 
     @property
     def seconds(self) -> float:
-        """Time used, with that of earlier parts."""
-        return self._earlier + time.monotonic() - self._started
+        """Time used, that of earlier parts included."""
+        return time.monotonic() - self._started
 
-    def restore(self, state: Dict[str, Any]) -> None:
-        """Take over a checkpoint; its progress has been given already."""
-        self._weights.from_dict(state["weights"], self.progress.step)
-        self._objective.from_dict(state["objective"])
-        self.data.from_dict(state["data"])
-        self.outputs.write_best(self.progress.best_weights)
-        self.outputs.write_log(self.progress.rows)
+    def restore(self, checkpoint: Dict[str, Any]) -> None:
+        """Go to the state of a checkpoint; progress is set already."""
+        self._state.from_dict(checkpoint["weights"], self.progress.step)
+        self._objective.from_dict(checkpoint["objective"])
+        self.data.from_dict(checkpoint["data"])
+        self._rng = checkpoint["random"]
+        # A kill may have left files that are newer than the checkpoint.
+        self.folder.write_best(self.progress.best_weights)
+        self.folder.write_log(self.progress.rows)
 
     def save(self) -> None:
-        """Write a checkpoint.
-
-        Raises: InputError if a weight is NaN or infinite, or the disk is full.
-        """
-        if not self._weights.is_finite():
+        """Write a checkpoint; raise InputError if a weight is NaN or infinite."""
+        if not self._state.is_finite():
             raise InputError(
                 f"a weight is NaN or infinite after {self.progress.step} updates; "
-                "begin anew with a lower learn_rate or grad_clip in "
-                "[pretraining.optimizer], or use what was kept before"
+                f"{DIVERGED}"
             )
         self.progress.seconds = self.seconds
-        self._checkpoints.save(
+        self.folder.save_checkpoint(
             {
                 **self._facts,
                 "progress": self.progress.to_dict(),
-                "weights": self._weights.to_dict(),
+                "weights": self._state.to_dict(),
                 "objective": self._objective.to_dict(),
                 "data": self.data.to_dict(),
-                "random": take_states(),
+                "random": get_rng_state(),
             }
         )
         self._saved_at = time.monotonic()
 
-    def train(self, stop: StopSignals, random: Optional[Dict[str, Any]]) -> str:
-        """Train to the end; return why it ended: epochs, patience, time or signal.
-
-        random: States to set once the data are where they were.
-        """
-        progress, step = self.progress, self.progress.step
+    def train(self, stop: Event) -> str:
+        """Train to the end; return why it ended: epochs, patience, time or signal."""
+        progress, first = self.progress, self.progress.step
         reason = self._reason_to_stop(stop)
         while reason is None and progress.epoch < self.parts.pretraining["max_epochs"]:
-            reason = self._train_epoch(stop, random)
-            random = None
+            reason = self._train_epoch(stop)
             if reason is None:
                 self._end_epoch()
-        # Without an update there is nothing to keep, and the random states may not be
-        # those of the run yet.
-        if progress.step > step:
+        # Without an update the generators may not be set yet.
+        if progress.step > first:
             self.save()
-        return reason or "epochs"
-
-    def finish(self) -> None:
-        """Evaluate once more, and write the last weights."""
-        if self.progress.words > self.progress.evaluated_at:
+        reason = reason or "epochs"
+        if reason != "signal" and progress.words > progress.evaluated_at:
             self._evaluate()
-        self.outputs.write(LAST, self._weights.saved_tok2vec())
+        self._write_weights(LAST)
+        return reason
 
-    def write_last(self) -> None:
-        """Write the last weights of a run that is to be resumed."""
-        self.outputs.write(LAST, self._weights.saved_tok2vec())
-
-    def _train_epoch(
-        self, stop: StopSignals, random: Optional[Dict[str, Any]]
-    ) -> Optional[str]:
-        batches = self.data.epoch(self.corpus)
+    def _train_epoch(self, stop: Event) -> Optional[str]:
+        batches = self.data.epoch()
         for _ in islice(batches, self.progress.n_batches):
-            if stop.number is not None:
+            if stop.is_set():
                 return "signal"
-        if random is not None:
-            put_states(random)
-        size = self.parts.settings.accumulate_gradient
+        if self._rng is not None:
+            set_rng_state(self._rng)
+            self._rng = None
         while True:
             try:
-                group = list(islice(batches, size))
+                group = [*islice(batches, self.parts.settings.accumulate_gradient)]
             except ReadError:
                 self.save()
                 raise
@@ -150,81 +123,77 @@ class Run:
                 return reason
 
     def _step(self, batches: List[List[Doc]]) -> None:
-        progress, model = self.progress, self.parts.model
-        seed_device(model.ops, self.parts.seed + progress.step)
-        losses = update(model, self._objective, self.parts.optimizer, batches)
-        for name, (loss, n) in losses.items():
-            progress.add_loss(name, loss, n)
+        progress, parts, ops = self.progress, self.parts, self.parts.model.ops
+        if ops.device_type == "gpu":
+            # The state of cupy's generator can't be read, so it is set for each update.
+            ops.xp.random.seed((parts.seed + progress.step) % 2**32)
+        update(parts.model, self._objective, parts.optimizer, batches, progress.losses)
         progress.step += 1
         progress.n_batches += len(batches)
         progress.words += sum(len(doc) for docs in batches for doc in docs)
-        self._on_update(progress)
+        self._console.show_progress(progress)
         if progress.words - progress.evaluated_at >= progress.eval_every:
             self._evaluate()
-        every = self.parts.pretraining["n_save_every"]
+        every = parts.pretraining["n_save_every"]
         if every and progress.step % every == 0:
-            name = f"model{progress.epoch}.temp.bin"
-            self.outputs.write(name, self._weights.saved_tok2vec())
-        minutes = self.parts.settings.checkpoint_minutes
-        if time.monotonic() - self._saved_at >= 60 * minutes:
+            self._write_weights(f"model{progress.epoch}.temp.bin")
+        if time.monotonic() - self._saved_at >= 60 * parts.settings.checkpoint_minutes:
             self.save()
 
     def _end_epoch(self) -> None:
         progress, block = self.progress, self.parts.pretraining
         if not progress.n_batches:
             raise InputError(
-                "the batcher gave no batches; see discard_oversize and size in "
+                "the batcher made no batches; see discard_oversize and size in "
                 "[pretraining.batcher]"
             )
         every, last = block["n_save_epoch"], block["max_epochs"] - 1
         if every and (progress.epoch % every == 0 or progress.epoch == last):
-            name = f"model{progress.epoch}.bin"
-            self.outputs.write(name, self._weights.saved_tok2vec())
+            self._write_weights(f"model{progress.epoch}.bin")
         progress.epoch += 1
         progress.n_batches = 0
         self.data.end_epoch()
 
     def _evaluate(self) -> None:
-        progress, parts = self.progress, self.parts
+        progress, optimizer = self.progress, self.parts.optimizer
         held_out: Dict[str, float] = {}
-        if self.corpus.held_out:
-            with parts.model.use_params(parts.optimizer.averages or {}):
-                held_out = evaluate(parts.model, self._objective, self.corpus.held_out)
+        if self.data.held_out:
+            model = self.parts.model
+            with model.use_params(optimizer.averages or {}):
+                held_out = evaluate(model, self._objective, self.data.held_out)
         total = self._objective.total(held_out) if held_out else None
         is_best = total is not None and (progress.best is None or total < progress.best)
+        train_loss = progress.losses.means()
+        progress.losses.take()
         seconds = self.seconds
-        train_loss = progress.take_losses()
         words_before, seconds_before = self._speed_from
+        speed = (progress.words - words_before) / max(1e-9, seconds - seconds_before)
         row = {
             "words": progress.words,
             "epoch": progress.epoch,
             "step": progress.step,
             "minutes": round(seconds / 60, 3),
-            "words_per_second": round(
-                (progress.words - words_before) / max(1e-9, seconds - seconds_before)
-            ),
-            "learn_rate": float(parts.optimizer.learn_rate),
+            "words_per_second": round(speed),
+            "learn_rate": float(optimizer.learn_rate),
             "train_loss": train_loss,
             "train_total": self._objective.total(train_loss),
             "held_out_loss": held_out,
             "held_out_total": total,
             "is_best": is_best,
         }
-        progress.evaluated_at = progress.words
-        progress.rows.append(row)
+        progress.add_row(row, self._state.tok2vec_to_bytes() if is_best else None)
         if is_best:
-            progress.best, progress.best_words = total, progress.words
-            progress.best_weights, progress.n_worse = self._weights.saved_tok2vec(), 0
-            self.outputs.write_best(progress.best_weights)
-        elif held_out:
-            progress.n_worse += 1
-        self.outputs.write_log(progress.rows)
+            self.folder.write_best(progress.best_weights)
+        self.folder.write_log(progress.rows)
         self._speed_from = progress.words, self.seconds
-        self._on_evaluation(row)
+        self._console.show_row(row)
 
-    def _reason_to_stop(self, stop: StopSignals) -> Optional[str]:
+    def _write_weights(self, name: str) -> None:
+        self.folder.write(name, self._state.tok2vec_to_bytes())
+
+    def _reason_to_stop(self, stop: Event) -> Optional[str]:
         settings = self.parts.settings
-        if stop.number is not None:
+        if stop.is_set():
             return "signal"
         if settings.patience and self.progress.n_worse >= settings.patience:
             return "patience"

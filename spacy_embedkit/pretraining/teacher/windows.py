@@ -1,13 +1,14 @@
 """Docs as the wordpieces of a transformer, in windows that it takes at once."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Iterator, Optional, Sequence, Tuple
 
 import numpy
 from numpy.typing import NDArray
 from spacy.tokens import Doc
 
-SENTENCE_ENDS = frozenset([".", "!", "?", "…", "。", "\uff01", "\uff1f", "\n", "\n\n"])
+from ...text.boundaries import even_cuts, sentence_starts, token_chars
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,11 @@ def align(doc: Doc, offsets: NDArray) -> Tuple[NDArray, NDArray]:
     """Return the first and the last token that each wordpiece covers, (n,) int64 each.
 
     offsets: (n, 2) int64, characters of the doc's text from start to end.
-    Those of a wordpiece that is nothing but space between tokens, or of no characters,
-    cross: its first token is behind its last.
+    For a wordpiece of nothing but space between tokens, or of no characters, the first
+    token comes after the last.
     """
-    starts = numpy.asarray([token.idx for token in doc], dtype="int64")
-    ends = starts + [len(token) for token in doc]
-    # The first token that ends behind the start, the last that starts before the end.
+    starts, ends = token_chars(doc)
+    # The first token that ends after the start, the last that starts before the end.
     first = numpy.searchsorted(ends, offsets[:, 0], side="right")
     last = numpy.searchsorted(starts, offsets[:, 1], side="left") - 1
     last[offsets[:, 0] >= offsets[:, 1]] = -1
@@ -72,32 +72,12 @@ def _cuts(
         yield 0, n
         return
     # A window may start at a piece that has no token in common with any before.
-    behind = numpy.maximum.accumulate(last)
-    is_start = numpy.concatenate([[True], first[1:] > behind[:-1], [True]])
+    covered = numpy.maximum.accumulate(last)
+    is_start = numpy.concatenate([[True], first[1:] > covered[:-1], [True]])
     places = numpy.flatnonzero(is_start)
-    ends = numpy.asarray([token.text in SENTENCE_ENDS for token in doc])
-    is_end = numpy.concatenate([[False], ends[numpy.maximum(behind, 0)]]) & is_start
-    start = 0
-    while start < n:
-        stop = _next_cut(places, is_end, start, n, size)
-        yield start, min(stop, start + size)
-        start = stop
-
-
-def _next_cut(places: NDArray, is_end: NDArray, start: int, n: int, size: int) -> int:
-    """Return where the next window starts: all that are left are of like length."""
-    if n - start <= size:
-        return n
-    n_windows = -(-(n - start) // size)
-    aim = start + -(-(n - start) // n_windows)
-    low = numpy.searchsorted(places, start, side="right")
-    high = numpy.searchsorted(places, start + size, side="right")
-    allowed = places[low:high]
-    if not len(allowed):
-        # One token is longer than the window.
-        return int(places[low])
-    sentences = allowed[is_end[allowed] & (allowed > (start + aim) // 2)]
-    if len(sentences):
-        return int(sentences[numpy.abs(sentences - aim).argmin()])
-    later = allowed[allowed >= aim]
-    return int(later[0] if len(later) else allowed[-1])
+    sentence = numpy.searchsorted(sentence_starts(doc), first[places[:-1]], "right")
+    sentences = numpy.flatnonzero(numpy.diff(sentence)) + 1
+    cuts = [0, *places[even_cuts(places, size, sentences)].tolist(), n]
+    for start, end in pairwise(cuts):
+        # A token that is longer than a window is its first pieces.
+        yield start, min(end, start + size)

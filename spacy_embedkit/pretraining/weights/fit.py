@@ -1,19 +1,18 @@
-"""Whether pretrained weights fit a layer, and if not, which setting is to blame."""
+"""Whether pretrained weights fit a layer, and if not, which setting to change."""
 
 import json
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from spacy.util import load_config
+from spacy.util import dict_to_dot, load_config
 from thinc.api import Model
 
 from ...checks import InputError
-from ...experiments.nested_config import flatten
-from .weights_file import Layer, attr_name, layers_of, read_layers
+from .saved_layers import LayerInfo, attr_name, model_layers, read_layers
 
-Layers = List[Layer]
+Layers = List[LayerInfo]
 Settings = Mapping[str, Any]
-# What architectures call a setting, the most special name first.
+# What architectures call a setting, the most specific name first.
 OTHER_NAMES = {
     "rows": ("attr_rows", "rows", "embed_size"),
     "ngram_rows": ("rows",),
@@ -27,46 +26,48 @@ def check_fit(
 ) -> None:
     """Raise InputError unless a file of weights can be loaded into a layer.
 
-    It names the first layer that differs, both shapes, and the settings to change.
+    The error names the first layer that differs, both shapes, and the settings to
+    change.
 
-    layer: Initialized, so that all of its shapes are known.
-    config: Config of the pipeline, to name the settings as they are called there.
-    name: Name of the component that the layer is in.
+    layer: Initialized, so that its shapes are known.
+    config: Config of the pipeline, for the names of the settings.
+    name: Name of the component that has the layer.
     """
-    file, here = read_layers(path), layers_of(layer)
-    found = first_difference(file, here)
+    file, here = read_layers(path), model_layers(layer)
+    found = _first_difference(file, here)
     if found is None:
         return
-    block = flatten((config or {}).get("components", {}).get(name, {}))
-    hints = _from_config_beside(path, block, name)
-    hints = hints or guess_settings(file, here, block, name)
+    block = dict_to_dot((config or {}).get("components", {}).get(name, {}))
+    hints = _from_pretraining_config(path, block, name)
+    hints = hints or _guess_settings(file, here, block, name)
     advice = "give it the settings of the pretraining run, or pretrain with this config"
     if hints:
         advice = f"set {', '.join(hints)}, or pretrain again with this config"
     raise InputError(f"{path}: does not fit: {name} > {found}; {advice}")
 
 
-def first_difference(file: Layers, here: Layers) -> Optional[str]:
-    """Say which layer is the first that differs, and how; None if all are the same."""
+def _first_difference(file: Layers, here: Layers) -> Optional[str]:
+    """Describe the first layer that differs, and how; None if all are the same."""
     theirs = [layer for layer in file if layer.is_leaf]
     ours = [layer for layer in here if layer.is_leaf]
     for i, mine in enumerate(ours):
         other = theirs[i] if i < len(theirs) else None
         if other is None or other.name != mine.name:
-            if other is not None and _more(theirs, ours, other.name):
-                return _alone(other, "in the file, not here")
-            return _alone(mine, "here, not in the file")
+            if other is not None and _has_more(theirs, ours, other.name):
+                return _on_one_side(other, "in the file, not here")
+            return _on_one_side(mine, "here, not in the file")
         for param, shape in mine.shapes.items():
             if other.shapes.get(param) != shape:
-                return f"{mine.where}: {param} is {other.shapes.get(param)} in the " + (
-                    f"file, {shape} here"
+                theirs_shape = other.shapes.get(param)
+                return (
+                    f"{mine.path}: {param} is {theirs_shape} in the file, {shape} here"
                 )
         if other.n_shims != mine.n_shims:
-            return f"{mine.where}: wraps another library's model here or there only"
+            return f"{mine.path}: wraps another library's model here or there only"
     if len(theirs) > len(ours):
-        return _alone(theirs[len(ours)], "in the file, not here")
+        return _on_one_side(theirs[len(ours)], "in the file, not here")
     if len(file) != len(here):
-        return f"{here[0].where}: {len(file)} layers in the file, {len(here)} here"
+        return f"{here[0].path}: {len(file)} layers in the file, {len(here)} here"
     return _first_attr(file, here)
 
 
@@ -74,39 +75,39 @@ def _first_attr(file: Layers, here: Layers) -> Optional[str]:
     for other, mine in zip(file, here, strict=True):
         for attr in mine.attrs:
             if other.attrs.get(attr) != mine.attrs[attr]:
-                values = [_shown(attr, x.attrs.get(attr)) for x in (other, mine)]
+                values = [_attr_text(attr, x.attrs.get(attr)) for x in (other, mine)]
                 return (
-                    f"{mine.where}: {attr} is {values[0]} in the file, {values[1]} here"
+                    f"{mine.path}: {attr} is {values[0]} in the file, {values[1]} here"
                 )
     return None
 
 
-def _more(theirs: Layers, ours: Layers, name: str) -> bool:
+def _has_more(theirs: Layers, ours: Layers, name: str) -> bool:
     counts = [sum(layer.name == name for layer in x) for x in (theirs, ours)]
     return counts[0] > counts[1]
 
 
-def _alone(layer: Layer, where: str) -> str:
+def _on_one_side(layer: LayerInfo, where: str) -> str:
     shapes = ", ".join(f"{name} {shape}" for name, shape in layer.shapes.items())
-    return f"{layer.where or layer.name} ({shapes}) is {where}"
+    return f"{layer.path or layer.name} ({shapes}) is {where}"
 
 
-def _shown(attr: str, value: Any) -> str:
+def _attr_text(attr: str, value: Any) -> str:
     if attr == "columns" and isinstance(value, list):
         return f"[{', '.join(map(attr_name, value))}]"
     return repr(value)
 
 
-def _from_config_beside(path: Path, block: Settings, name: str) -> List[str]:
-    """Compare with the config that pretraining leaves beside its weights."""
-    beside = path.parent / "config.cfg"
-    if not beside.is_file():
+def _from_pretraining_config(path: Path, block: Settings, name: str) -> List[str]:
+    """Compare with the config that pretraining writes next to its weights."""
+    written = path.parent / "config.cfg"
+    if not written.is_file():
         return []
     try:
-        config = load_config(beside).interpolate()
+        config = load_config(written).interpolate()
     except (ValueError, OSError):
         return []
-    theirs = flatten(config.get("components", {}).get(name, {}))
+    theirs = dict_to_dot(config.get("components", {}).get(name, {}))
     return [
         f"components.{name}.{key} = {json.dumps(theirs[key])}"
         for key in block
@@ -114,8 +115,10 @@ def _from_config_beside(path: Path, block: Settings, name: str) -> List[str]:
     ]
 
 
-def guess_settings(file: Layers, here: Layers, block: Settings, name: str) -> List[str]:
-    """Return the settings that differ, each with the value that the file wants."""
+def _guess_settings(
+    file: Layers, here: Layers, block: Settings, name: str
+) -> List[str]:
+    """Return the settings that differ, each with the value that fits the file."""
     theirs, ours = _facts(file), _facts(here)
     hints = []
     for fact, wanted in theirs.items():
@@ -124,7 +127,7 @@ def guess_settings(file: Layers, here: Layers, block: Settings, name: str) -> Li
         if fact == "vectors":
             hints.append(f"initialize.vectors to a table {wanted} wide")
             continue
-        for key in _called(block, fact):
+        for key in _setting_names(block, fact):
             value = wanted
             if key.endswith(("embed_size", "subword_features")):
                 value = wanted[0] if fact == "rows" else len(wanted) > 1
@@ -135,7 +138,7 @@ def guess_settings(file: Layers, here: Layers, block: Settings, name: str) -> Li
 
 
 def _facts(layers: Layers) -> Dict[str, Any]:
-    """Read off what the settings of usual architectures were."""
+    """Infer the settings of the usual architectures."""
     facts: Dict[str, Any] = {}
     if layers and "nO" in layers[0].dims:
         facts["width"] = layers[0].dims["nO"]
@@ -159,15 +162,15 @@ def _facts(layers: Layers) -> Dict[str, Any]:
 
 
 def _one_of(key: str, wanted: List[Any], given: List[Any]) -> Tuple[str, Any]:
-    """Return the key and value of the only entry that differs, if there is only one."""
+    """Return key and value of the entry that differs, if it is the only one."""
     unequal = [i for i, n in enumerate(wanted) if n != given[i]]
     if len(unequal) > 1:
         return key, wanted
     return f"{key}[{unequal[0]}]", wanted[unequal[0]]
 
 
-def _called(block: Settings, fact: str) -> List[str]:
-    """Return what the config calls a setting, by its first name that is there."""
+def _setting_names(block: Settings, fact: str) -> List[str]:
+    """Return the keys by which the config has a setting."""
     for name in OTHER_NAMES.get(fact, (fact,)):
         keys = [k for k in block if k.startswith("model.") and k.endswith(f".{name}")]
         if keys:

@@ -1,4 +1,4 @@
-"""The first pass of a conversion: rows and words out of a source, each checked."""
+"""The first pass of a conversion: write rows and words of a source, and check them."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,21 +6,21 @@ from typing import Dict, Iterator, List, Literal, Optional
 
 import numpy
 from numpy.typing import NDArray
+from preshed.maps import PreshMap
 from spacy.strings import get_string_id
 from tqdm import tqdm
 
-from ... import _ops
 from ...checks import InputError
 from ..keys import encode
-from .npy import NpyWriter
 from ..sources.source import Batch, Source
+from .npy import NpyWriter
 
 Duplicates = Literal["error", "first", "mean"]
 
 
 @dataclass
 class Collected:
-    """What was written, and what was left out.
+    """The rows that were written, and counts of those left out.
 
     ids: (V,) uint64, spaCy's ID of the word of each row; none in a table of n-grams.
     total: (O,) float64, the sum of all rows.
@@ -45,9 +45,9 @@ def collect(
     """Write rows.npy, words.npy and word_ends.npy, reading the source once.
 
     normalise: Divide each row by its length. truncate: Rows to keep, from the start.
-    duplicates: What a word does that came before: stop, leave it out, or take the mean.
+    duplicates: For a repeated word: stop, leave the row out, or take the mean.
     skip_bad: Leave out rows that hold NaN or infinity or have no word; else stop.
-    Raises: InputError at the place in the source that it stops at.
+    Raises: InputError naming the place in the source.
     """
     return _Collector(source, folder, normalise, duplicates, skip_bad).run(truncate)
 
@@ -64,7 +64,7 @@ class _Collector:
         self.source, self.folder = source, folder
         self.normalise, self.duplicates = normalise, duplicates
         self.skip_bad = skip_bad
-        # With keys of its own, a source may have rows whose word nobody knows.
+        # A source with keys of its own may have rows whose word is not known.
         self.has_words = source.ngrams is None and source.keys is None
         self.seen = _Seen()
         self.counts: Dict[str, int] = {}
@@ -89,7 +89,7 @@ class _Collector:
             text.path.unlink()
             ends.path.unlink()
         if not rows.n_rows:
-            raise InputError(f"{self.source.path}: holds no row that can be used")
+            raise InputError(f"{self.source.path}: has no usable rows")
         self._merge()
         ids = self.seen.ids()[: rows.n_rows]
         return Collected(ids, self.total, rows.n_rows, self.counts)
@@ -130,7 +130,7 @@ class _Collector:
             )
         if not self.skip_bad:
             raise InputError(
-                f"{place}: holds NaN or infinity; mend it, or pass --skip-bad to leave "
+                f"{place}: holds NaN or infinity; fix it, or pass --skip-bad to leave "
                 "such rows out"
             )
         self._count("with NaN or infinity left out", int((~good).sum()))
@@ -142,7 +142,7 @@ class _Collector:
             place = self._place(batch, int(numpy.argmax(empty)))
             if not self.skip_bad:
                 raise InputError(
-                    f"{place}: the word is empty or holds a NUL; mend it, or pass "
+                    f"{place}: the word is empty or holds a NUL; fix it, or pass "
                     "--skip-bad to leave such rows out"
                 )
             self._count("without a word left out", int(empty.sum()))
@@ -155,7 +155,7 @@ class _Collector:
         if self.duplicates == "error":
             i = int(numpy.argmin(new))
             raise InputError(
-                f"{self._place(batch, i)}: the word {batch.words[i]!r} was there "
+                f"{self._place(batch, i)}: the word {batch.words[i]!r} occurred "
                 f"before (row {first[i] + 1}); pass --duplicates first to keep the "
                 "first one, or --duplicates mean to merge them"
             )
@@ -169,7 +169,7 @@ class _Collector:
         return _pick(batch, numpy.flatnonzero(new))
 
     def _merge(self) -> None:
-        # Rows of words that came up again become the mean of all of them.
+        # Rows of repeated words become the mean of all of them.
         if not self.repeats:
             return
         table = numpy.load(self.folder / "rows.npy", mmap_mode="r+")
@@ -204,41 +204,22 @@ class _Seen:
     """The IDs so far, each with its number."""
 
     def __init__(self) -> None:
-        self._n = 0
-        self._ids = numpy.empty((1 << 12, 1), dtype="uint64")
-        self._slots = numpy.full(1 << 13, -1, dtype="i")
+        self._numbers = PreshMap()
+        self._new: List[NDArray] = []
 
     def ids(self) -> NDArray:
         """Return all of them: (V,)."""
-        return self._ids[: self._n, 0].copy()
+        return numpy.concatenate([numpy.empty(0, dtype="uint64"), *self._new])
 
     def add(self, ids: NDArray) -> NDArray:
         """Return the number that each ID has from before, or -1, and add the new."""
-        found = numpy.empty(len(ids), dtype="i")
-        _ops.find_rows(ids.reshape(-1, 1), self._ids, self._slots, found)
-        new = numpy.flatnonzero(found < 0)
-        _, first = numpy.unique(ids[new], return_index=True)
-        fresh = new[numpy.sort(first)]
-        self._grow(self._n + len(fresh))
-        end = self._n + len(fresh)
-        self._ids[self._n : end, 0] = ids[fresh]
-        _ops.add_rows(self._ids, self._n, end, self._slots)
-        self._n = end
-        # What is there twice in this very call was there before the second time.
-        again = numpy.setdiff1d(new, fresh)
-        if len(again):
-            rows = numpy.empty(len(again), dtype="i")
-            keys = numpy.ascontiguousarray(ids[again]).reshape(-1, 1)
-            _ops.find_rows(keys, self._ids, self._slots, rows)
-            found[again] = rows
+        numbers = self._numbers
+        found = numpy.full(len(ids), -1, dtype="i")
+        for i, key in enumerate(ids.tolist()):
+            number = numbers[key]
+            if number is None:
+                numbers[key] = len(numbers)
+            else:
+                found[i] = number
+        self._new.append(ids[found < 0])
         return found
-
-    def _grow(self, size: int) -> None:
-        if size <= len(self._ids):
-            return
-        capacity = 1 << (size - 1).bit_length()
-        ids = numpy.empty((capacity, 1), dtype="uint64")
-        ids[: self._n] = self._ids[: self._n]
-        self._ids = ids
-        self._slots = numpy.full(2 * capacity, -1, dtype="i")
-        _ops.add_rows(self._ids, 0, self._n, self._slots)

@@ -1,4 +1,4 @@
-"""From a source of vectors to a folder that spaCy loads, all or nothing."""
+"""Convert a source of vectors to a folder that spaCy loads, all or nothing."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,21 +12,20 @@ from spacy.strings import get_string_id
 from tqdm import tqdm
 
 from ...checks import InputError
-from ...io import check_output, whole_folder
-from .collect import Duplicates, collect
+from ...io import atomic_folder, check_output
 from ..keys import KeyRows, Words
 from ..mapped import MappedVectors, Unseen
 from ..nearest import nearest_rows
-from .quantise import DType, encode_rows
 from ..sources.source import Source
-from ..storage import (FOLDER, SUBWORDS, finish_table, map_array)
-from ..table import WORD_ARRAYS, Table
+from ..table import FOLDER, SUBWORDS, WORD_ARRAYS, Table, finish_table, map_array
+from .collect import Duplicates, collect
+from .quantise import DType, encode_rows
 
 NAME = "spacy-embedkit.Vectors.v1"
 
 
 @dataclass(frozen=True)
-class Settings:
+class ConvertSettings:
     """How a source is converted.
 
     attr: Token attribute that is looked up; None takes the source's, or ORTH.
@@ -36,7 +35,7 @@ class Settings:
     dtype: Store of the rows, see rows.py. normalise: Make all rows of length 1.
     forms: Let the Title and UPPER forms of a word share its row, if they have none.
     duplicates, skip_bad: See collect.
-    unseen: Written to the config of the folder, see table.build_vectors_v1.
+    unseen: Written to the config of the folder, see mapped.build_vectors_v1.
     """
 
     attr: Optional[str] = None
@@ -51,7 +50,7 @@ class Settings:
     unseen: Unseen = "zeros"
 
     def check(self, source: Source) -> None:
-        """Raise InputError on a setting that is not possible."""
+        """Raise InputError on a setting that is not possible for the source."""
         for name in ("truncate", "prune"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -67,7 +66,7 @@ class Settings:
                 "or NORM"
             )
         if source.keys is not None and self.truncate is not None:
-            raise InputError("--truncate is not possible for a table of spaCy's")
+            raise InputError("--truncate is not possible for spaCy's own table")
         if self.unseen == "subwords" and not (source.subwords or source.ngrams):
             raise InputError(
                 '--unseen is "subwords", but there are none; pass --subwords with a '
@@ -77,10 +76,11 @@ class Settings:
 
 @dataclass
 class Report:
-    """What a conversion did.
+    """The result of a conversion.
 
-    source, format: What was read. shape: (rows, width) of the table. n_keys: Words and
-    forms that have a row. notes: One line for each thing to know.
+    source, format: The file that was read. shape: (rows, width) of the table. n_keys:
+    Words and forms that have a row; -1 for n-grams. notes: One line for each thing that
+    the user should know.
     """
 
     source: str
@@ -94,18 +94,18 @@ def convert(
     source: Source,
     target: Union[str, Path],
     lang: str = "xx",
-    settings: Settings = Settings(),
+    settings: ConvertSettings = ConvertSettings(),
 ) -> Report:
     """Write a pipeline folder with the vectors of a source.
 
-    The folder is written beside the target and takes its name at the end; a folder
-    made by an earlier conversion is replaced.
+    The folder is written next to the target and renamed at the end; a folder made by
+    an earlier conversion is replaced.
     Raises: InputError if the source is broken or the target can't be written.
     """
     target = Path(target)
     check_output(target, replaces="meta.json")
     settings.check(source)
-    with whole_folder(target) as folder:
+    with atomic_folder(target) as folder:
         table_folder = folder / "vocab" / FOLDER
         table_folder.mkdir(parents=True)
         table, counts = _make_table(source, table_folder, settings, lang)
@@ -120,7 +120,7 @@ def convert(
 
 
 def _make_table(
-    source: Source, folder: Path, settings: Settings, lang: str
+    source: Source, folder: Path, settings: ConvertSettings, lang: str
 ) -> Tuple[Table, Dict[str, int]]:
     collected = collect(
         source,
@@ -132,7 +132,7 @@ def _make_table(
     )
     keys, key_rows = source.keys or (collected.ids, numpy.arange(collected.n_rows))
     mean = (collected.total / collected.n_rows).astype("f")
-    # The forms of a word that is pruned go where it goes.
+    # Before pruning, so that the forms of a pruned word share its new row.
     if settings.forms and source.ngrams is None:
         keys, key_rows = _add_forms(folder, keys, key_rows)
     if settings.prune is not None and settings.prune < collected.n_rows:
@@ -159,7 +159,7 @@ def _make_table(
     return table, collected.counts
 
 
-def _make_subwords(source: Source, folder: Path, settings: Settings) -> Table:
+def _make_subwords(source: Source, folder: Path, settings: ConvertSettings) -> Table:
     subwords = source.subwords
     assert subwords is not None
     if subwords.ngrams is None:
@@ -173,12 +173,12 @@ def _make_subwords(source: Source, folder: Path, settings: Settings) -> Table:
             f"rows {source.width} wide; both must be of one model"
         )
     (folder / SUBWORDS).mkdir()
-    plain = Settings(dtype=settings.dtype)
+    plain = ConvertSettings(dtype=settings.dtype)
     return _make_table(subwords, folder / SUBWORDS, plain, "")[0]
 
 
 def _prune(folder: Path, n_kept: int, key_rows: NDArray) -> Tuple[NDArray, NDArray]:
-    """Keep the first rows, and give those of the others' keys the nearest of them."""
+    """Keep the first rows, and give the keys of the others the nearest of them."""
     rows = map_array(folder / "rows.npy")
     kept = numpy.array(rows[:n_kept])
     nearest = numpy.arange(len(rows))

@@ -1,4 +1,4 @@
-"""Distils static vectors for the words of a corpus from a transformer."""
+"""Distil static vectors for the words of a corpus from a transformer."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,14 +8,13 @@ import numpy
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ...checks import InputError
+from ...checks import InputError, check_choice, check_range
 from ...text.read import read_texts
 from ...text.tokens import iter_tokens
-from ...checks import check_choice, check_range
 from ...transformer.inference import InferenceModel, load_inference_model, torch_threads
+from ..sources.source import Batch, Source
 from .mean_rows import mean_rows
 from .pca import principal_axes
-from ..sources.source import Batch, Source
 
 BATCH_ROWS = 4096
 # Of Arora et al. 2017: words with a larger share of the tokens are made shorter.
@@ -31,28 +30,28 @@ RANGES = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class DistillSettings:
     """How vectors are distilled. The defaults did best on word similarity in English.
 
     lang: Language code, or folder or package of a pipeline: its tokenizer is used.
     how: "isolated": each word is encoded alone. "contexts": mean over its places in
         the text (Bommasani et al. 2020, aclanthology.org/2020.acl-main.431); a word
         that has none, because its texts were cut off, is encoded alone.
-    special: Whether the marks that the transformer puts around a text, [CLS] and [SEP],
-        count in the mean of a word encoded alone. Wordpieces count always.
+    special: Whether special tokens, such as [CLS] and [SEP], count in the mean of a
+        word encoded alone, besides its wordpieces.
     max_words: The most frequent words that get a vector, 1 or more.
-    min_count: Words that are rarer get none, 1 or more.
-    n_contexts: Places of a word that count, at most; 1 or more.
+    min_count: Rarer words get no vector, 1 or more.
+    n_contexts: Largest number of places of a word that count, 1 or more.
     layers: Hidden layers that are averaged (Vulic et al. 2020, arXiv:2010.05731): 0 the
         embeddings, 1 the first, -1 the last; None: all of them.
-    width: Numbers in a row, at most: the rows are centred and turned to their
+    width: Largest number of columns: the rows are centred and rotated to their
         principal components. None: as many as there are.
     remove_top: Components left out, the largest ones first: they say how frequent a
         word is, not what it means (Mu and Viswanath 2018, arXiv:1702.01417, who take
         1 in 100); 0 or more.
     weighting: Length of a row by the word's frequency, for means of many words. "sif":
         times a / (a + p), p the share of the tokens, a = 0.001 (Arora et al. 2017,
-        openreview.net/forum?id=SyK00v5xx). "zipf": times log(1 + rank), at most 1
+        openreview.net/forum?id=SyK00v5xx). "zipf": times log(1 + rank), scaled to 1
         (Tulkens and van Dongen 2024, github.com/MinishLab/model2vec). "none": as is.
     batch_size: Texts encoded at once. threads: For the CPU. device: As torch names it.
     Raises: InputError naming the setting that is out of its range.
@@ -74,12 +73,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check every setting."""
-        check_choice("how", self.how, ("isolated", "contexts"))
-        check_choice("weighting", self.weighting, ("none", "sif", "zipf"))
+        check_choice("distill", ("isolated", "contexts"), how=self.how)
+        check_choice("distill", ("none", "sif", "zipf"), weighting=self.weighting)
         for name, (low, high) in RANGES.items():
-            check_range(name, getattr(self, name), low, high)
+            check_range("distill", low, high, **{name: getattr(self, name)})
         if self.width is not None:
-            check_range("width", self.width, 1, 10_000)
+            check_range("distill", 1, 10_000, width=self.width)
 
 
 def distill(transformer: str, paths: Sequence[str], **settings: Any) -> Source:
@@ -89,13 +88,13 @@ def distill(transformer: str, paths: Sequence[str], **settings: Any) -> Source:
         which it is downloaded then; see load_pretrained.
     paths: Files of raw text, as in read_texts; read twice for contexts, so that
         standard input won't do there.
-    settings: Fields of Settings; lang has no default.
+    settings: Fields of DistillSettings; lang has no default.
     Rows are by falling frequency, float32. Memory: the table, and the count of each
     different word of the text. Progress goes to standard error if that is a terminal.
     Raises: InputError, for settings out of range, for broken or too little text and
         for a transformer that can't be used; ImportError naming the extra.
     """
-    chosen = Settings(**settings)
+    chosen = DistillSettings(**settings)
     if chosen.how == "contexts" and "-" in paths:
         raise InputError("contexts reads the text twice; save standard input to a file")
     with torch_threads(chosen.threads):
@@ -118,7 +117,9 @@ def distill(transformer: str, paths: Sequence[str], **settings: Any) -> Source:
     return source
 
 
-def _count_words(paths: Sequence[str], settings: Settings) -> Tuple[List[str], NDArray]:
+def _count_words(
+    paths: Sequence[str], settings: DistillSettings
+) -> Tuple[List[str], NDArray]:
     """Return the V words by falling frequency, and their shares of the tokens (V,)."""
     counts: Counter[str] = Counter()
     texts = iter_tokens(settings.lang, read_texts(paths))
@@ -136,7 +137,10 @@ def _count_words(paths: Sequence[str], settings: Settings) -> Tuple[List[str], N
 
 
 def _encode(
-    encoder: InferenceModel, paths: Sequence[str], words: List[str], settings: Settings
+    encoder: InferenceModel,
+    paths: Sequence[str],
+    words: List[str],
+    settings: DistillSettings,
 ) -> Tuple[NDArray, NDArray]:
     """Return the words' rows, (V, width) float32, and which of them have one, (V,)."""
     rows = numpy.zeros((len(words), encoder.width), dtype="f")
@@ -163,7 +167,8 @@ def principal_components(
     """Return the rows' coordinates along their principal components, largest first.
 
     rows: (V, D) float32; their mean is taken off.
-    width: Components kept, at most; None: all. remove_top: Left out before these.
+    width: Largest number of components kept; None: all.
+    remove_top: Components left out before these.
     Returns: (V, min(width, D - remove_top)) float32. Signs are chosen so that the
         largest entry of a component is positive. With all, distances stay the same.
     """

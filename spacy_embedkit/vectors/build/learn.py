@@ -1,4 +1,4 @@
-"""Learns vectors from raw text, cut in tokens by the pipeline's own tokenizer."""
+"""Learn vectors from raw text, tokenized by the pipeline's own tokenizer."""
 
 import struct
 import sys
@@ -11,9 +11,8 @@ from typing import Any, Literal, Optional, Sequence
 
 from tqdm import tqdm
 
-from ...checks import InputError
+from ...checks import InputError, check_choice, check_range, import_extra
 from ...text.tokens import write_tokens
-from ...checks import (check_choice, check_range, import_extra)
 
 BUCKETS = {"floret": 50_000, "fasttext": 200_000, "word2vec": 1}
 FASTTEXT_HEAD = struct.pack("<2i", 793712314, 12)
@@ -34,7 +33,7 @@ RANGES = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class LearnSettings:
     """How vectors are learned. The defaults suit 1 to 100 million tokens.
 
     lang: Language code, or folder or package of a pipeline: its tokenizer is used.
@@ -53,7 +52,7 @@ class Settings:
     window: Words to either side that count as context, 1 to 1000.
     model: "skipgram" guesses the context from a word, "cbow" a word from its context:
         faster, up to three times, but worse on a text of 1 or 2 million tokens.
-    negative: Random words that each guess is held against, 1 to 1000.
+    negative: Random words that a guess is compared with, 1 to 1000.
     learning_rate: At the start, 1e-6 to 1; it falls to 0.
     threads: More than 1 write into one table unordered: vectors differ on each run.
     seed: 0 to 2**31 - 1; with 1 thread, the same seed gives the same vectors.
@@ -78,15 +77,15 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Fill in the number of buckets, and check every setting."""
-        check_choice("algorithm", self.algorithm, tuple(BUCKETS))
-        check_choice("model", self.model, ("cbow", "skipgram"))
+        check_choice("learn", tuple(BUCKETS), algorithm=self.algorithm)
+        check_choice("learn", ("cbow", "skipgram"), model=self.model)
         if self.buckets is None:
             object.__setattr__(self, "buckets", BUCKETS[self.algorithm])
         for name, (low, high) in RANGES.items():
-            check_range(name, getattr(self, name), low, high)
+            check_range("learn", low, high, **{name: getattr(self, name)})
         if self.minn > self.maxn > 0:
             raise InputError(
-                f"minn is {self.minn} and maxn {self.maxn}; make minn the smaller one"
+                f"minn is {self.minn} and maxn {self.maxn}; give a smaller minn"
             )
 
 
@@ -95,13 +94,13 @@ def learn(paths: Sequence[str], target: Path, **settings: Any) -> Path:
 
     paths: Files of raw text, as in read_texts.
     target: Empty folder, which gets vectors.floret, vectors.bin (fastText's format) or
-        vectors.w2v.bin (word2vec's); for a time also the tokens of the whole text.
-    settings: Fields of Settings; lang has no default.
+        vectors.w2v.bin (word2vec's); temporarily also the tokens of all text.
+    settings: Fields of LearnSettings; lang has no default.
     Progress goes to standard error if that is a terminal.
     Raises: InputError, for settings out of range and for broken or too little text;
         OSError for a file that was cut off; ImportError naming the extra.
     """
-    chosen = Settings(**settings)
+    chosen = LearnSettings(**settings)
     run = _learn_word2vec if chosen.algorithm == "word2vec" else _learn_floret
     # Before the text is tokenized, which may take an hour.
     import_extra("gensim" if run is _learn_word2vec else "floret_pybind", "vectors")
@@ -127,8 +126,8 @@ def _check_counts(tokens: Path, total: int, min_count: int) -> None:
     )
 
 
-def _learn_floret(tokens: Path, target: Path, settings: Settings) -> Path:
-    """Learn by the floret library, and check that its file is whole."""
+def _learn_floret(tokens: Path, target: Path, settings: LearnSettings) -> Path:
+    """Learn by the floret library, and check that its file is complete."""
     model = _train_floret(tokens, settings)
     if settings.algorithm == "floret":
         path = target / "vectors.floret"
@@ -136,7 +135,7 @@ def _learn_floret(tokens: Path, target: Path, settings: Settings) -> Path:
         _check_rows(path, settings)
         return path
     path, saved = target / "vectors.bin", tokens.with_name("saved.bin")
-    # The room of the tokens is needed now.
+    # The disk space of the tokens is needed now.
     tokens.unlink()
     model.saveModel(str(saved))
     _write_fasttext(saved, path)
@@ -144,7 +143,7 @@ def _learn_floret(tokens: Path, target: Path, settings: Settings) -> Path:
     return path
 
 
-def _train_floret(tokens: Path, settings: Settings) -> Any:
+def _train_floret(tokens: Path, settings: LearnSettings) -> Any:
     # The library's own function of this name can't be given a seed.
     floret = import_extra("floret_pybind", "vectors")
     args = floret.args()
@@ -174,22 +173,22 @@ def _train_floret(tokens: Path, settings: Settings) -> Any:
     return model
 
 
-def _check_rows(path: Path, settings: Settings) -> None:
+def _check_rows(path: Path, settings: LearnSettings) -> None:
     """Refuse a table that was cut off: floret does not report a full disk."""
     n_fields = settings.width + 1
     with path.open(encoding="utf-8") as file:
         next(file, "")
-        whole = sum(
+        n_complete = sum(
             line.count(" ") >= n_fields - 1 and line[-1] == "\n" for line in file
         )
-    if whole != settings.buckets:
-        raise OSError(f"{whole} of {settings.buckets} rows were written")
+    if n_complete != settings.buckets:
+        raise OSError(f"{n_complete} of {settings.buckets} rows were written")
 
 
 def _write_fasttext(saved: Path, path: Path) -> None:
     """Copy a file of the floret library without the two numbers it adds to fastText's.
 
-    They are the mode and hash_count, behind eleven others; then the formats are one.
+    They are the mode and hash_count, after eleven others.
     """
     with saved.open("rb") as source, path.open("wb") as target:
         head = source.read(60)
@@ -199,7 +198,7 @@ def _write_fasttext(saved: Path, path: Path) -> None:
         copyfileobj(source, target, 2**20)
 
 
-def _check_size(path: Path, words: Sequence[str], settings: Settings) -> None:
+def _check_size(path: Path, words: Sequence[str], settings: LearnSettings) -> None:
     """Refuse a file that was cut off: its size follows from words and settings."""
     n_ngrams = settings.buckets if settings.maxn else 0
     numbers = (2 * len(words) + (n_ngrams or 0)) * settings.width
@@ -210,8 +209,8 @@ def _check_size(path: Path, words: Sequence[str], settings: Settings) -> None:
         raise OSError(f"{size} of {expected} bytes were written")
 
 
-def _learn_word2vec(tokens: Path, target: Path, settings: Settings) -> Path:
-    """Learn by gensim, in lines of at most 10,000 tokens; longer ones are cut."""
+def _learn_word2vec(tokens: Path, target: Path, settings: LearnSettings) -> Path:
+    """Learn by gensim, in lines of up to 10,000 tokens; longer ones are split."""
     word2vec = import_extra("gensim.models.word2vec", "vectors")
     with tqdm(
         desc="learning", total=settings.epochs, unit=" epochs", disable=None
@@ -236,7 +235,7 @@ def _learn_word2vec(tokens: Path, target: Path, settings: Settings) -> Path:
 
 
 def _epoch_counter(bar: Any) -> Any:
-    """Make the object that gensim tells of each epoch's end."""
+    """Make the object that gensim calls at each epoch's end."""
     callbacks = import_extra("gensim.models.callbacks", "vectors")
     counter = callbacks.CallbackAny2Vec()
     counter.on_epoch_end = lambda model: bar.update()

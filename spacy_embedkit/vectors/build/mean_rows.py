@@ -17,15 +17,15 @@ def mean_rows(
     encoder: InferenceModel,
     texts: Iterable[List[str]],
     words: Sequence[str],
-    most: int,
+    max_places: int,
     batch_size: int,
     special: bool = False,
 ) -> Tuple[NDArray, NDArray]:
     """Return the mean row of each word over its places, and how many these were.
 
     texts: Tokens of each, at most encoder.window. words: V different words.
-    most: Places of a word that count.
-    special: Whether marks around a text count for its word; it has one alone then.
+    max_places: Places of a word that count, 1 or more.
+    special: Whether special tokens count for the word; each text has one word then.
     Returns: (V, width) float32, zeros for words that were not seen; (V,) int64.
     """
     index = {word: i for i, word in enumerate(words)}
@@ -34,21 +34,23 @@ def mean_rows(
     texts = iter(texts)
     with tqdm(desc="encoding", unit=" texts", disable=None) as bar:
         while group := list(islice(texts, BATCHES_AT_ONCE * batch_size)):
-            wanted = [text for text in group if _is_wanted(text, index, counts, most)]
+            wanted = [
+                text for text in group if _is_wanted(text, index, counts, max_places)
+            ]
             wanted.sort(key=len)
             for start in range(0, len(wanted), batch_size):
                 batch = wanted[start : start + batch_size]
                 for word, row in _token_rows(encoder, batch, special):
                     i = index.get(word, -1)
-                    if i >= 0 and counts[i] < most:
+                    if i >= 0 and counts[i] < max_places:
                         sums[i] += row
                         counts[i] += 1
             bar.update(len(group))
     return sums / numpy.maximum(counts, 1)[:, None].astype("f"), counts
 
 
-def _is_wanted(text: List[str], index: Any, counts: NDArray, most: int) -> bool:
-    return any(word in index and counts[index[word]] < most for word in text)
+def _is_wanted(text: List[str], index: Any, counts: NDArray, max_places: int) -> bool:
+    return any(word in index and counts[index[word]] < max_places for word in text)
 
 
 def _token_rows(
@@ -56,7 +58,7 @@ def _token_rows(
 ) -> Iterator[Tuple[str, NDArray]]:
     """Yield each token with the mean row of its wordpieces, if it has any.
 
-    The piece that stands for all unknown characters does not count.
+    The wordpiece of unknown characters does not count.
     """
     pieces = encoder.tokenizer(
         texts,

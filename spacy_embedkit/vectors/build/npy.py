@@ -1,4 +1,4 @@
-"""Writing an npy file row by row, when nobody knows how many there will be."""
+"""Write an npy file row by row, without knowing their number beforehand."""
 
 from pathlib import Path
 from typing import Any, Tuple
@@ -7,12 +7,12 @@ import numpy
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-# The header, padded so that the number of rows can be put in at the end.
+# The header, padded so that the number of rows can be filled in at the end.
 HEADER_BYTES = 128
 
 
 class NpyWriter:
-    """Appends arrays to a file, which numpy.load reads once the `with` block is left.
+    """Appends arrays to a file, which numpy.load reads after the `with` block.
 
     path: The file. dtype: Of the numbers. row_shape: Shape without the first axis.
     """

@@ -1,4 +1,4 @@
-"""From float32 rows to the stores of rows.py, block by block."""
+"""Encode float32 rows for the stores of rows.py, block by block."""
 
 from contextlib import ExitStack
 from itertools import pairwise
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 from tqdm import tqdm
 
-from .npy import NpyWriter
 from ..rows import N_CENTROIDS, part_starts
+from .npy import NpyWriter
 
 DType = Literal["float32", "float16", "int8", "pq"]
 # Rows encoded at a time, and rows that centroids are learned from.
 BLOCK, SAMPLE = 4096, 150_000
-# Parts for each column: with 4 bytes a number, 1 byte a part, 0.06 of the size.
+# Parts per column: at 1 byte per part, this is 0.06 of the size of float32.
 PARTS = 0.235
 
 
@@ -24,7 +24,7 @@ def encode_rows(rows: NDArray, dtype: DType, folder: Path) -> None:
     """Write float32 rows, (V, O), as the arrays of another store.
 
     Float32 rows are those of folder/rows.npy already, and stay.
-    Raises: ValueError if float16 cannot hold a number.
+    Raises: ValueError if a number is too large for float16.
     """
     if dtype == "float32":
         return
@@ -72,7 +72,7 @@ def to_float16(rows: NDArray) -> Dict[str, NDArray]:
 
 def to_int8(rows: NDArray) -> Dict[str, NDArray]:
     """Divide each row by 127th of its largest number, and round: (N, O) int8."""
-    # A row of numbers too small to divide by is one of zeros.
+    # Rows of numbers too small to divide by become zeros.
     scales = numpy.abs(rows).max(axis=1, initial=0.0) / numpy.float32(127)
     divisors = numpy.where(scales > 1e-37, scales, numpy.float32(1))
     quantised = numpy.rint(rows / divisors[:, None])
@@ -82,8 +82,8 @@ def to_int8(rows: NDArray) -> Dict[str, NDArray]:
 def learn_centroids(rows: NDArray, n_parts: int, seed: int = 0) -> NDArray:
     """Cluster each part of a sample of rows by k-means: (256, O) float32.
 
-    Rows stand by the frequency of their words, as is usual. The sample prefers early
-    ones, so that errors are small where the tokens are.
+    Rows are ordered by the frequency of their words, as is usual. The sample prefers
+    early ones, so that errors are small for most tokens.
     """
     random = numpy.random.default_rng(seed)
     weights = 1 / (numpy.arange(len(rows)) + 1000)

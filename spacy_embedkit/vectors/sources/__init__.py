@@ -1,4 +1,4 @@
-"""Readers of the formats that vectors come in, told apart by their content."""
+"""Readers of the formats of vectors, which are detected from the content."""
 
 import os
 import re
@@ -7,6 +7,7 @@ from typing import Optional
 
 from ...checks import InputError
 from .inputs import Input, open_input
+from .safetensors_files import MAX_HEADER
 from .source import Source
 from .text_layout import is_text, is_word2vec_binary
 
@@ -16,8 +17,6 @@ FORMATS = (
     "of model2vec"
 )
 ARRAYS = ("npy", "npz", "parquet", "safetensors")
-# Longest header of safetensors.
-MAX_HEADER = 100_000_000
 
 _MAGIC = {
     rb"\x93NUMPY": "npy",
@@ -26,8 +25,8 @@ _MAGIC = {
     rb"\xba\x16O/": "fasttext",
     rb"\x80[\x02-\x05]": "gensim",
 }
-# What is often saved in place of the file itself.
-_MISTAKEN = {
+# What is often saved instead of the file itself.
+_WRONG_FILES = {
     rb"(\xef\xbb\xbf)?\s*(<!doctype html|<html[^\n]*>|<\?xml)": "a web page",
     rb"version https://git-lfs": "a pointer of Git LFS",
     rb"\xff\xfe|\xfe\xff": "text in UTF-16, not UTF-8,",
@@ -43,36 +42,36 @@ def open_source(
     trust_pickle: bool = False,
     skip_bad: bool = False,
 ) -> Source:
-    """Open vectors in any format that is known; names of files don't matter.
+    """Open vectors in any format that is known, whatever the file is called.
 
     path: A file, a folder, the name of an installed pipeline, or "-" for standard
         input.
-    words: File with the words of an array's rows, where the array has none.
+    words: File with the words of an array's rows, if the array has none.
     member: Name of the file in an archive; needed if there are several.
     subwords: Whether to read the n-grams of a fastText binary, too.
     trust_pickle: Whether the file may be unpickled, which can run any code.
     skip_bad: Whether to leave out broken lines of text.
-    Raises: InputError if there is nothing that can be read.
+    Raises: InputError if the file can't be read.
     """
     if path != "-":
         source = _open_folder(path)
         if source is not None:
             return source
     input = open_input(path, member)
-    _check_mistaken(input)
+    _check_wrong_file(input)
     kind = find_format(input.head)
     if kind is None and not trust_pickle:
         raise InputError(
-            f"{input.shown}: begins with {input.head[:8]!r}, as no known format does; "
+            f"{input.label}: begins with {input.head[:8]!r}, unlike any known format; "
             f"known are {FORMATS}"
         )
     if words is not None and kind not in ARRAYS:
         raise InputError(
-            f"{input.shown}: has its own words; leave out the list of words, {words}"
+            f"{input.label}: has its own words; leave out the list of words, {words}"
         )
     if subwords and kind != "fasttext":
         raise InputError(
-            f"{input.shown}: has no n-grams of fastText, only fastText's .bin has; "
+            f"{input.label}: has no n-grams of fastText, only fastText's .bin has; "
             "leave out the subwords, or name that file"
         )
     if kind in ARRAYS:
@@ -81,7 +80,7 @@ def open_source(
 
 
 def find_format(head: bytes) -> Optional[str]:
-    """Name the format of a file by its first bytes; None if it is not known."""
+    """Detect the format of a file from its first bytes; None if it is not known."""
     for magic, kind in _MAGIC.items():
         if re.match(magic, head):
             return kind
@@ -93,7 +92,7 @@ def find_format(head: bytes) -> Optional[str]:
 
 
 def _open_folder(path: str) -> Optional[Source]:
-    # Returns None where the path is a file, or nothing at all.
+    # Returns None if the path is a file, or does not exist.
     if os.path.isdir(path):  # noqa: PTH112
         from .folders import is_folder_source, open_folder
 
@@ -115,13 +114,15 @@ def _open_folder(path: str) -> Optional[Source]:
 
 
 def _open_array(input: Input, kind: str, words: Optional[str]) -> Source:
-    from . import arrays
+    from .arrays import open_npy, open_npz
+    from .parquet import open_parquet
+    from .safetensors_files import open_safetensors
 
     openers = {
-        "npy": arrays.open_npy,
-        "npz": arrays.open_npz,
-        "parquet": arrays.open_parquet,
-        "safetensors": arrays.open_safetensors,
+        "npy": open_npy,
+        "npz": open_npz,
+        "parquet": open_parquet,
+        "safetensors": open_safetensors,
     }
     return openers[kind](input, words)
 
@@ -134,7 +135,7 @@ def _open_table(
     skip_bad: bool,
 ) -> Source:
     if kind == "text":
-        from .text import open_text
+        from .text_files import open_text
 
         return open_text(input, skip_bad)
     if kind == "word2vec":
@@ -150,10 +151,10 @@ def _open_table(
     return open_gensim(input, trust_pickle)
 
 
-def _check_mistaken(input: Input) -> None:
-    for magic, what in _MISTAKEN.items():
+def _check_wrong_file(input: Input) -> None:
+    for magic, what in _WRONG_FILES.items():
         if re.match(magic, input.head, re.IGNORECASE):
             raise InputError(
-                f"{input.shown}: is {what} and not the file of vectors itself; get the "
+                f"{input.label}: is {what} and not the file of vectors itself; get the "
                 "file again"
             )

@@ -11,17 +11,18 @@ from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import numpy
 from numpy.typing import NDArray
+from thinc.api import NumpyOps
 
-from ... import _ops
+from ... import ops
 from ...checks import InputError
+from ..file_arrays import FileArray, cut_off, damaged
 from ..ngrams import FASTTEXT, FLORET, Ngrams, ngram_rows
 from .inputs import Input
-from .places import Place, cut_off, damaged, row_name, rows_at_once
-from .source import Batch, Source
+from .source import Batch, Source, row_name, rows_per_batch
 
 MAGIC, SUPERVISED = 793712314, 3
 FASTTEXT_MODE, FLORET_MODE = 1, 2
-# The seed that floret hashes with; its .bin does not say it.
+# The seed that floret hashes with; its .bin does not hold it.
 FLORET_SEED = 2166136261
 END_OF_SENTENCE = b"</s>"
 # Rows of n-grams that are held at a time; more than any real words have.
@@ -30,7 +31,7 @@ BATCH_WORDS, MAX_NGRAMS = 1024, 1 << 18
 
 @dataclass(frozen=True)
 class _Model:
-    """What the head of the file says; begin is the first byte of its dictionary."""
+    """The settings of a model; begin is the first byte of its dictionary."""
 
     width: int
     bucket: int
@@ -43,77 +44,78 @@ class _Model:
 def open_fasttext(input: Input, subwords: bool) -> Source:
     """Read the words of a fastText model, or the table of a floret one.
 
-    subwords: Whether to give the n-grams of a fastText model, too.
+    subwords: Whether to return the n-grams of a fastText model, too.
     Raises: InputError, also from batches, if the file is broken, cut off or quantised.
     """
-    path, shown = input.local(), input.shown
+    path, label = input.local(), input.label
     if not path.stat().st_size:
-        raise cut_off(shown, 0, "the file is empty")
+        raise cut_off(label, 0, "the file is empty")
     with path.open("rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    model = _read_head(data, shown)
-    place = _find_matrix(data, model, shown)
-    rows = Place(numpy.dtype("u1"), (place.shape[0], 4 * model.width), place.offset)
-    matrix = rows.map(path)
+    model = _read_head(data, label)
+    floats = _find_matrix(data, model, label)
+    # As bytes: the numbers may not be aligned to 4.
+    shape = (floats.shape[0], 4 * model.width)
+    matrix = FileArray(numpy.dtype("u1"), shape, floats.offset).map(path)
     if model.ngrams is not None and model.ngrams.scheme == FLORET:
-        return _bucket_source(matrix[model.n_words :], model, shown, "floret")
+        return _bucket_source(matrix[model.n_words :], model, label, "floret")
     notes: List[str] = []
     source = Source(
-        shown,
+        label,
         "fastText binary",
         model.width,
-        _word_batches(data, matrix, model, shown, notes),
+        _word_batches(data, matrix, model, label, notes),
         n_rows=model.n_words,
         notes=notes,
     )
     if subwords and model.ngrams is not None:
         source.subwords = _bucket_source(
-            matrix[model.n_words :], model, f"{shown}, n-grams", "fastText"
+            matrix[model.n_words :], model, f"{label}, n-grams", "fastText"
         )
     elif subwords:
-        notes.append(f"{shown}: was trained without n-grams; it has words alone")
+        notes.append(f"{label}: was trained without n-grams; it has words alone")
     return source
 
 
-def _unpack(data: Any, kinds: str, at: int, shown: str) -> Tuple[Any, ...]:
+def _unpack(data: Any, kinds: str, at: int, label: str) -> Tuple[Any, ...]:
     if at + struct.calcsize("<" + kinds) > len(data):
-        raise cut_off(shown, len(data), "the settings or sizes end")
+        raise cut_off(label, len(data), "the settings or sizes end")
     return struct.unpack_from("<" + kinds, data, at)
 
 
-def _read_head(data: Any, shown: str) -> _Model:
-    magic, version = _unpack(data, "2i", 0, shown)
+def _read_head(data: Any, label: str) -> _Model:
+    magic, version = _unpack(data, "2i", 0, label)
     if magic != MAGIC or version not in (11, 12):
         raise InputError(
-            f"{shown}: is not a fastText binary of version 11 or 12, but {version}; "
+            f"{label}: is not a fastText binary of version 11 or 12, but {version}; "
             "save it again with fastText 0.9"
         )
-    width, *_, kind, bucket, minn, maxn = _unpack(data, "11i", 8, shown)
+    width, *_, kind, bucket, minn, maxn = _unpack(data, "11i", 8, label)
     # Only where the layout is right do the counts of the dictionary fit together.
     for begin in (52, 60):
-        sizes = _unpack(data, "id3i2q", begin, shown)
+        sizes = _unpack(data, "id3i2q", begin, label)
         n_entries, n_words, n_labels, n_tokens, n_pruned = sizes[2:]
         if 0 < n_words <= n_entries == n_words + n_labels and n_tokens >= 0:
             break
     else:
-        raise damaged(shown, 64, f"a dictionary of {n_entries} words can't be")
+        raise damaged(label, 64, f"a dictionary of {n_entries} words is not possible")
     if width < 1 or bucket < 0 or minn < 0 or n_pruned < -1:
-        raise damaged(shown, 8, f"width {width}, {bucket} buckets, minn {minn}")
+        raise damaged(label, 8, f"width {width}, {bucket} buckets, minn {minn}")
     if n_pruned > 0:
-        raise _quantised(shown)
-    # Version 11 of a classifier has no n-grams, whatever it says.
+        raise _quantised(label)
+    # A classifier of version 11 has no n-grams, whatever its settings are.
     if not n_pruned or (version == 11 and kind == SUPERVISED):
         maxn = 0
-    mode = _unpack(data, "2i", 52, shown) if begin == 60 else (FASTTEXT_MODE, 1)
-    ngrams = _find_ngrams(mode, minn, maxn, shown)
+    mode = _unpack(data, "2i", 52, label) if begin == 60 else (FASTTEXT_MODE, 1)
+    ngrams = _find_ngrams(mode, minn, maxn, label)
     if ngrams is not None and not bucket:
-        raise damaged(shown, 8, f"n-grams of up to {maxn}, but no buckets for them")
+        raise damaged(label, 8, f"n-grams of up to {maxn}, but no buckets for them")
     begin += struct.calcsize("<id3i2q")
     return _Model(width, bucket, n_words, n_entries, begin, ngrams)
 
 
 def _find_ngrams(
-    mode: Tuple[int, ...], minn: int, maxn: int, shown: str
+    mode: Tuple[int, ...], minn: int, maxn: int, label: str
 ) -> Optional[Ngrams]:
     try:
         if mode[0] == FLORET_MODE:
@@ -123,60 +125,63 @@ def _find_ngrams(
         # Without n-grams, minn may be larger than maxn.
         return Ngrams(FASTTEXT, minn, maxn) if minn <= maxn and maxn else None
     except ValueError as err:
-        raise damaged(shown, 52, f"mode {mode[0]}: {err}") from err
+        raise damaged(label, 52, f"mode {mode[0]}: {err}") from err
 
 
-def _quantised(shown: str) -> InputError:
+def _quantised(label: str) -> InputError:
     return InputError(
-        f"{shown}: is quantised (.ftz), which keeps no rows of floats; name the .bin "
+        f"{label}: is quantised (.ftz), which keeps no rows of floats; name the .bin "
         "that it was made from"
     )
 
 
-def _find_matrix(data: Any, model: _Model, shown: str) -> Place:
+def _find_matrix(data: Any, model: _Model, label: str) -> FileArray:
     # The sizes are checked before the dictionary is walked, which may be long.
     shape = (model.n_words + model.bucket, model.width)
     at = model.begin
     if at + 10 * model.n_entries > len(data):
-        raise cut_off(shown, len(data), f"{model.n_entries} words don't fit in")
-    for _, end in _entries(data, model, shown):
+        raise cut_off(label, len(data), f"{model.n_entries} words don't fit in")
+    for _, end in _entries(data, model, label):
         at = end
-    is_quantised, n_rows, width = _unpack(data, "?2q", at, shown)
+    is_quantised, n_rows, width = _unpack(data, "?2q", at, label)
     if is_quantised:
-        raise _quantised(shown)
+        raise _quantised(label)
     if (n_rows, width) != shape:
-        found = f"a matrix of {n_rows} x {width}, where {shape[0]} x {shape[1]} is due"
-        raise damaged(shown, at + 1, found)
-    place = Place(numpy.dtype("<f4"), shape, at + 17)
-    place.check_end(shown, len(data))
-    # The matrix behind it is not read, but it shows whether the file is whole.
-    is_coded, n_rows, width = _unpack(data, "?2q", place.end, shown)
+        raise damaged(
+            label,
+            at + 1,
+            f"a matrix of {n_rows} x {width}, not {shape[0]} x {shape[1]}",
+        )
+    matrix = FileArray(numpy.dtype("<f4"), shape, at + 17)
+    matrix.check_end(label, len(data))
+    # The matrix after it is not read, but it shows whether the file is complete.
+    is_coded, n_rows, width = _unpack(data, "?2q", matrix.end, label)
     if not is_coded:
         if n_rows < 0 or width < 0:
-            raise damaged(shown, place.end, f"an output matrix of {n_rows} x {width}")
-        output = Place(numpy.dtype("<f4"), (n_rows, width), place.end + 17)
-        output.check_end(shown, len(data))
-    return place
+            raise damaged(label, matrix.end, f"an output matrix of {n_rows} x {width}")
+        output = FileArray(numpy.dtype("<f4"), (n_rows, width), matrix.end + 17)
+        output.check_end(label, len(data))
+    return matrix
 
 
-def _entries(data: Any, model: _Model, shown: str) -> Iterator[Tuple[bytes, int]]:
-    """Walk the dictionary: each word or label, and where it ends."""
+def _entries(data: Any, model: _Model, label: str) -> Iterator[Tuple[bytes, int]]:
+    """Yield each word or label of the dictionary, and its end."""
     at = model.begin
     for i in range(model.n_entries):
         end = data.find(b"\0", at)
         if end < 0 or end + 10 > len(data):
-            raise cut_off(shown, len(data), f"word {i + 1} of {model.n_entries} ends")
-        # Words stand before labels.
+            raise cut_off(label, len(data), f"word {i + 1} of {model.n_entries} ends")
+        # Words come before labels.
         if data[end + 9] != (i >= model.n_words):
-            raise damaged(shown, end + 9, f"word {i + 1} is of type {data[end + 9]}")
+            raise damaged(label, end + 9, f"word {i + 1} is of type {data[end + 9]}")
         yield data[at:end], end + 10
         at = end + 10
 
 
 def _word_batches(
-    data: Any, matrix: NDArray, model: _Model, shown: str, notes: List[str]
+    data: Any, matrix: NDArray, model: _Model, label: str, notes: List[str]
 ) -> Iterator[Batch]:
-    entries = _entries(data, model, shown)
+    entries = _entries(data, model, label)
     n_bad = 0
     for start in range(0, model.n_words, BATCH_WORDS):
         n = min(BATCH_WORDS, model.n_words - start)
@@ -187,10 +192,10 @@ def _word_batches(
         words = [words[i] for i in kept]
         rows = matrix[start : start + n][kept].view("<f4")
         if model.ngrams is not None:
-            _add_ngrams(rows, words, matrix[model.n_words :], model.ngrams, shown)
+            _add_ngrams(rows, words, matrix[model.n_words :], model.ngrams, label)
         yield Batch(words, rows, _row_names([start + i for i in kept]))
     if n_bad:
-        notes.append(f"{shown}: {n_bad} words are not UTF-8, and were left out")
+        notes.append(f"{label}: {n_bad} words are not UTF-8, and were left out")
 
 
 def _row_names(rows: List[int]) -> Callable[[int], str]:
@@ -198,34 +203,36 @@ def _row_names(rows: List[int]) -> Callable[[int], str]:
 
 
 def _add_ngrams(
-    rows: NDArray, words: List[str], buckets: NDArray, ngrams: Ngrams, shown: str
+    rows: NDArray, words: List[str], buckets: NDArray, ngrams: Ngrams, label: str
 ) -> None:
     """Turn each word's own row into the mean with the rows of its n-grams."""
     sizes = [min(len(word) + 2, ngrams.maxn) * (len(word) + 2) for word in words]
     if sum(sizes) > MAX_NGRAMS * 4:
         longest = words[sizes.index(max(sizes))]
         raise InputError(
-            f"{shown}: has words with too many n-grams, such as {longest[:40]!r} of "
+            f"{label}: has words with too many n-grams, such as {longest[:40]!r} of "
             f"{len(longest)} letters; the file is damaged; download it again"
         )
     # The end of a sentence has no n-grams, and neither has an empty text.
     texts = ["" if word == END_OF_SENTENCE.decode() else word for word in words]
     picks, starts = ngram_rows(ngrams, texts, len(buckets))
     used, picks = numpy.unique(picks, return_inverse=True)
-    table = buckets[used].view("<f4")
-    _ops.sum_rows(table, picks.astype("i"), starts, rows)
-    rows *= (1.0 / (1 + numpy.diff(starts))).astype("f")[:, None]
+    table: Any = buckets[used].view("<f4")
+    counts: Any = numpy.diff(starts)
+    picked: Any = picks.astype("i")
+    rows += ops.sum_rows(NumpyOps(), table, picked, counts)
+    rows *= (1.0 / (1 + counts)).astype("f")[:, None]
 
 
-def _bucket_source(buckets: NDArray, model: _Model, shown: str, name: str) -> Source:
+def _bucket_source(buckets: NDArray, model: _Model, label: str, name: str) -> Source:
     def batches() -> Iterator[Batch]:
-        step = rows_at_once(model.width)
+        step = rows_per_batch(model.width)
         for at in range(0, len(buckets), step):
             rows = numpy.array(buckets[at : at + step]).view("<f4")
             yield Batch([], rows, row_name(at))
 
     return Source(
-        shown,
+        label,
         f"{name} binary",
         model.width,
         batches(),

@@ -1,22 +1,24 @@
-"""Readers of folders: pipelines and vectors of spaCy, tables of ours, model2vec."""
+"""Readers of folders: spaCy pipelines and vectors, our own tables, model2vec."""
 
 import importlib.util
 from pathlib import Path
-from typing import Optional
+from typing import Iterator, Optional
+
+import numpy
 
 from ...checks import InputError
-from ..spacy_files import read_json, read_spacy_files
+from ..spacy_table import read_json, read_spacy_table
+from ..table import FOLDER, HEADER, Table, open_table
 from .model2vec import find_model2vec, open_model2vec
-from .places import batches_of
-from .source import Source
+from .source import Batch, Source, row_name, rows_per_batch
 
-OURS = ("table.json", "vocab/embedkit_vectors/table.json")
+TABLES = (HEADER, f"vocab/{FOLDER}/{HEADER}")
 
 
 def is_folder_source(path: Path) -> bool:
     """Whether the folder is one that open_folder knows."""
     return bool(
-        any((path / name).is_file() for name in OURS)
+        any((path / name).is_file() for name in TABLES)
         or (path / "vocab").is_dir()
         or (path / "vectors").is_file()
         or find_model2vec(path)
@@ -25,23 +27,26 @@ def is_folder_source(path: Path) -> bool:
 
 
 def open_folder(path: Path) -> Source:
-    """Open a spaCy pipeline or Vectors, a table of ours, or a model of model2vec.
+    """Open a spaCy pipeline or Vectors, our own table, or a model of model2vec.
 
     Raises: InputError if it holds no vectors, or broken ones.
     """
-    for name in OURS:
+    for name in TABLES:
         if (path / name).is_file():
-            return _open_ours((path / name).parent)
+            return table_source(open_table((path / name).parent), str(path))
     if (path / "vocab").is_dir() or (path / "vectors").is_file():
-        return _open_spacy(path)
+        table, notes = read_spacy_table(path)
+        source = table_source(table, str(path))
+        source.format, source.notes = "spaCy vectors", notes
+        return source
     model = find_model2vec(path)
     if model is not None:
         return open_model2vec(path, *model)
     data = _package_data(path)
     if data is None:
         raise InputError(
-            f"{path}: is no folder of a spaCy pipeline or of model2vec; name one, or a "
-            "file of vectors"
+            f"{path}: is not the folder of a spaCy pipeline or of model2vec; name "
+            "one, or a file of vectors"
         )
     return open_folder(data)
 
@@ -61,34 +66,41 @@ def open_package(name: str) -> Source:
     return open_folder(data)
 
 
-def _open_ours(folder: Path) -> Source:
-    from .reread import open_table_source
+def table_source(table: Table, path: str) -> Source:
+    """Return the rows of a table, decoded, with its keys and settings."""
+    keys = subwords = None
+    if table.keys is not None:
+        keys = (table.keys.arrays["keys"], table.keys.arrays["key_rows"])
+    if table.subwords is not None:
+        subwords = table_source(table.subwords, f"{path}, subwords")
+    return Source(
+        path,
+        f"spacy-embedkit table, {table.rows.dtype}",
+        table.rows.width,
+        _batches(table),
+        n_rows=len(table.rows),
+        ngrams=table.ngrams,
+        subwords=subwords,
+        keys=keys,
+        attr=table.attr,
+        name=table.name,
+    )
 
-    return open_table_source(folder)
+
+def _batches(table: Table) -> Iterator[Batch]:
+    step = rows_per_batch(table.rows.width)
+    for start in range(0, len(table.rows), step):
+        end = min(start + step, len(table.rows))
+        words = table.words[start:end] if table.words is not None else []
+        rows = table.rows.take(numpy.arange(start, end))
+        yield Batch(words, rows, row_name(start))
 
 
 def _package_data(folder: Path) -> Optional[Path]:
-    """Find the folder with the data in that of a pipeline's package."""
+    """Find the data folder in the folder of a pipeline's package."""
     if not (folder / "__init__.py").is_file() or not (folder / "meta.json").is_file():
         return None
     meta = read_json(folder / "meta.json", dict)
     parts = [str(meta.get(key, "")) for key in ("lang", "name", "version")]
     data = folder / Path("{}_{}-{}".format(*parts)).name
     return data if data.is_dir() else None
-
-
-def _open_spacy(path: Path) -> Source:
-    found = read_spacy_files(path)
-    n_rows, width = found.place.shape
-    return Source(
-        str(path),
-        "spaCy vectors",
-        width,
-        batches_of(found.place, found.file, found.words),
-        n_rows=n_rows,
-        ngrams=found.ngrams,
-        keys=found.keys,
-        attr=found.attr,
-        name=found.name,
-        notes=found.notes,
-    )

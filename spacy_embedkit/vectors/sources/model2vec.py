@@ -8,8 +8,9 @@ import numpy
 from numpy.typing import NDArray
 
 from ...checks import InputError
-from .places import Place, read_safetensors, rows_at_once
-from .source import Batch, Source
+from ..file_arrays import FileArray
+from .safetensors_files import read_safetensors
+from .source import Batch, Source, rows_per_batch
 
 # Folder of both files and name of the table, by who wrote them.
 LAYOUTS = (
@@ -31,21 +32,21 @@ def find_model2vec(path: Path) -> Optional[Tuple[Path, Path]]:
 
 
 def open_model2vec(path: Path, table: Path, tokenizer: Path) -> Source:
-    """Read the tokens that are whole words.
+    """Read the tokens that are complete words.
 
     Raises: InputError if the files are broken, or don't belong together.
     """
-    places, _ = read_safetensors(table, str(table))
-    name = next((name for _, name in LAYOUTS if name in places), "")
-    if not name or not places[name].is_table:
+    tensors, _ = read_safetensors(table, str(table))
+    name = next((name for _, name in LAYOUTS if name in tensors), "")
+    if not name or not tensors[name].is_table:
         raise InputError(
             f"{table}: has no table called embeddings, as model2vec writes; name the "
             "folder of a model2vec model"
         )
-    words, ids, n_left_out, n_tokens = _whole_words(tokenizer)
-    n_rows, width = places[name].shape
-    mapping = _vector(table, places.get("mapping"), "mapping")
-    weights = _vector(table, places.get("weights"), "weights")
+    words, ids, n_left_out, n_tokens = _complete_words(tokenizer)
+    n_rows, width = tensors[name].shape
+    mapping = _vector(table, tensors.get("mapping"), "mapping")
+    weights = _vector(table, tensors.get("weights"), "weights")
     rows = ids if mapping is None else mapping[ids.clip(max=len(mapping) - 1)]
     for what, n in (("mapping", mapping), ("weights", weights)):
         if n is not None and len(n) < n_tokens:
@@ -59,7 +60,7 @@ def open_model2vec(path: Path, table: Path, tokenizer: Path) -> Source:
             "rows; download the model again"
         )
     factors = None if weights is None else weights[ids]
-    batches = _batches(places[name], table, words, ids, rows.astype("int64"), factors)
+    batches = _batches(tensors[name], table, words, ids, rows.astype("int64"), factors)
     source = Source(str(path), "model2vec", width, batches, n_rows=len(words))
     if n_left_out:
         source.notes.append(
@@ -69,26 +70,26 @@ def open_model2vec(path: Path, table: Path, tokenizer: Path) -> Source:
     return source
 
 
-def _vector(table: Path, place: Optional[Place], name: str) -> Optional[NDArray]:
-    if place is None:
+def _vector(table: Path, tensor: Optional[FileArray], name: str) -> Optional[NDArray]:
+    if tensor is None:
         return None
-    if len(place.shape) != 1 or not place.shape[0] or not place.is_numeric:
-        raise InputError(f"{table}: {name} is {place.describe()}, not one list")
-    return place.map(table) if name == "mapping" else place.floats(place.map(table))
+    if len(tensor.shape) != 1 or not tensor.shape[0] or not tensor.is_numeric:
+        raise InputError(f"{table}: {name} is {tensor.describe()}, not one list")
+    return tensor.map(table) if name == "mapping" else tensor.floats(tensor.map(table))
 
 
 def _batches(
-    place: Place,
+    tensor: FileArray,
     path: Path,
     words: List[str],
     ids: NDArray,
     rows: NDArray,
     weights: Optional[NDArray],
 ) -> Iterator[Batch]:
-    table = place.map(path)
-    step = rows_at_once(place.shape[1])
+    table = tensor.map(path)
+    step = rows_per_batch(tensor.shape[1])
     for at in range(0, len(words), step):
-        X = place.floats(table[rows[at : at + step]])
+        X = tensor.floats(table[rows[at : at + step]])
         if weights is not None:
             X *= weights[at : at + step, None]
         yield Batch(words[at : at + step], X, _id_name(ids, at))
@@ -98,7 +99,7 @@ def _id_name(ids: NDArray, start: int) -> Callable[[int], str]:
     return lambda i: f"token {ids[start + i]}"
 
 
-def _whole_words(path: Path) -> Tuple[List[str], NDArray, int, int]:
+def _complete_words(path: Path) -> Tuple[List[str], NDArray, int, int]:
     """Return the tokens that are words, their ids, and how many tokens are not."""
     try:
         tokenizer = json.loads(path.read_bytes())
@@ -111,8 +112,8 @@ def _whole_words(path: Path) -> Tuple[List[str], NDArray, int, int]:
         raise InputError(f"{path}: {err.strerror}; check permissions") from err
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as err:
         raise InputError(
-            f"{path}: is no tokenizer with a vocabulary ({type(err).__name__}: {err}); "
-            "download the model again"
+            f"{path}: is not a tokenizer with a vocabulary "
+            f"({type(err).__name__}: {err}); download the model again"
         ) from err
     kept = sorted(id for id, word in words.items() if word)
     n_tokens = max(words, default=-1) + 1
@@ -126,7 +127,7 @@ def _token_ids(model: Dict[str, Any], added: List[Dict[str, Any]]) -> Dict[str, 
         vocab = {entry[0]: i for i, entry in enumerate(vocab)}
     ids = {**vocab, **{token["content"]: token["id"] for token in added}}
     if not all(isinstance(t, str) and type(i) is int for t, i in ids.items()):
-        raise TypeError("tokens have to be texts, and their ids whole numbers")
+        raise TypeError("tokens have to be strings, and their ids integers")
     if not all(0 <= id < 2**31 for id in ids.values()):
         raise ValueError("an id is not a row number")
     return ids
@@ -138,7 +139,7 @@ def _special_tokens(model: Dict[str, Any], added: List[Dict[str, Any]]) -> Set[s
 
 
 def _word(token: str, model: Dict[str, Any]) -> str:
-    """Return the word that the token stands for; "" for a part of one."""
+    """Return the word of a token; "" if it is only a part of one."""
     prefix = model.get("continuing_subword_prefix") or "##"
     kind = model.get("type")
     if kind in ("Unigram", "BPE"):

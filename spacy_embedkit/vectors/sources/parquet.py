@@ -8,42 +8,41 @@ from numpy.typing import NDArray
 
 from ...checks import InputError
 from .inputs import Input
-from .places import row_name, rows_at_once
-from .source import Batch, Source
+from .source import Batch, Source, row_name, rows_per_batch
 from .word_lists import find_words, open_parquet_file, text_column, with_arrow
 
-# Rows that are read to find the width, where the type does not say it.
+# Rows that are read to find the width, if the type does not have it.
 LIST_ROWS = 1024
 
 
 def open_parquet(input: Input, words: Optional[str]) -> Source:
-    """Stream the rows; words names a list of words in place of the column of text.
+    """Stream the rows; words names a list of words, used instead of the column.
 
-    Raises: InputError, also from batches, if the file is broken, or if it can't be
-        told which columns are the vectors.
+    Raises: InputError, also from batches, if the file is broken, or if it is
+        not clear which columns are the vectors.
     """
-    shown = input.shown
-    file = open_parquet_file(input.local(), shown)
+    label = input.label
+    file = open_parquet_file(input.local(), label)
     n_rows, notes = file.metadata.num_rows, []
-    column = None if words is not None else text_column(shown, file.schema_arrow)
-    columns, left_out = _vector_columns(file.schema_arrow, shown)
+    column = None if words is not None else text_column(label, file.schema_arrow)
+    columns, left_out = _vector_columns(file.schema_arrow, label)
     if left_out:
-        notes.append(f"{shown}: left out the columns {', '.join(left_out)}")
-    texts = None if column else find_words(shown, words, n_rows)
-    batches = _batches(file, shown, column, columns, texts)
+        notes.append(f"{label}: left out the columns {', '.join(left_out)}")
+    texts = None if column else find_words(label, words, n_rows)
+    batches = _batches(file, label, column, columns, texts)
     first = next(batches, None)
     if first is None or not first.rows.shape[1]:
-        raise InputError(f"{shown}: has {n_rows} rows without numbers; name another")
+        raise InputError(f"{label}: has {n_rows} rows without numbers; name another")
 
     def rejoined() -> Iterator[Batch]:
         yield first
         yield from batches
 
     width = first.rows.shape[1]
-    return Source(shown, "Parquet", width, rejoined(), n_rows=n_rows, notes=notes)
+    return Source(label, "Parquet", width, rejoined(), n_rows=n_rows, notes=notes)
 
 
-def _vector_columns(schema: Any, shown: str) -> tuple[List[str], List[str]]:
+def _vector_columns(schema: Any, label: str) -> tuple[List[str], List[str]]:
     from pyarrow import types
 
     def named(*tests: Callable[[Any], bool]) -> List[str]:
@@ -55,7 +54,7 @@ def _vector_columns(schema: Any, shown: str) -> tuple[List[str], List[str]]:
         return lists, floats + integers
     if lists or not floats + integers:
         raise InputError(
-            f"{shown}: has the columns {', '.join(schema.names[:20])}; needed are one "
+            f"{label}: has the columns {', '.join(schema.names[:20])}; needed are one "
             "of words, and one of lists of numbers or one for each number"
         )
     return (floats, integers) if floats else (integers, [])
@@ -63,36 +62,36 @@ def _vector_columns(schema: Any, shown: str) -> tuple[List[str], List[str]]:
 
 def _batches(
     file: Any,
-    shown: str,
+    label: str,
     column: Optional[str],
     columns: List[str],
     words: Optional[List[str]],
 ) -> Iterator[Batch]:
-    step = rows_at_once(len(columns)) if len(columns) > 1 else LIST_ROWS
+    step = rows_per_batch(len(columns)) if len(columns) > 1 else LIST_ROWS
     wanted = columns if column is None else [column, *columns]
-    stream = with_arrow(shown, lambda: file.iter_batches(step, columns=wanted))
+    stream = with_arrow(label, lambda: file.iter_batches(step, columns=wanted))
     at, width = 0, None
-    while batch := with_arrow(shown, partial(next, stream, None)):
+    while batch := with_arrow(label, partial(next, stream, None)):
         if not batch.num_rows:
             continue
-        rows = with_arrow(shown, partial(_numbers, batch, columns))
+        rows = with_arrow(label, partial(_numbers, batch, columns))
         if rows is None or rows.shape[1] != (width or rows.shape[1]):
             raise InputError(
-                f"{shown}: rows {at + 1} to {at + batch.num_rows}: a list is missing, "
+                f"{label}: rows {at + 1} to {at + batch.num_rows}: a list is missing, "
                 "or not as long as the others; save lists of one length"
             )
         width = rows.shape[1]
         if column is None:
             texts = (words or [])[at : at + len(rows)]
         else:
-            column_texts = with_arrow(shown, batch.column(column).to_pylist)
+            column_texts = with_arrow(label, batch.column(column).to_pylist)
             texts = [text or "" for text in column_texts]
         yield Batch(texts, rows, row_name(at))
         at += len(rows)
     if at != file.metadata.num_rows:
         raise InputError(
-            f"{shown}: row {at + 1}: the file ends, but it names "
-            f"{file.metadata.num_rows} rows; download it again"
+            f"{label}: row {at + 1}: the file ends, but its "
+            f"metadata has {file.metadata.num_rows} rows; download it again"
         )
 
 
@@ -120,6 +119,6 @@ def _numbers(batch: Any, columns: List[str]) -> Optional[NDArray]:
 
 
 def _as_floats(column: Any) -> NDArray:
-    # What is missing becomes NaN, and what is too large infinite.
+    # Missing numbers become NaN, and those too large infinite.
     with numpy.errstate(over="ignore", invalid="ignore"):
         return column.to_numpy(zero_copy_only=False).astype("f")

@@ -1,4 +1,4 @@
-"""What the first bytes of a file tell: is it text, and how are its rows laid out.
+"""Detect from the first bytes of a file whether it is text, and its layout.
 
 Fields are bytes between spaces and tabs. A row is a word and its numbers; the first
 line may be a header instead.
@@ -15,7 +15,7 @@ from ..ngrams import FLORET, Ngrams
 from .inputs import HEAD_BYTES
 
 MAX_WIDTH = 100_000
-# Lines that are looked at to find the width, and bytes to tell text from binary.
+# Lines that the width is found from, and bytes that tell text from binary.
 SAMPLE_LINES, SAMPLE_BYTES = 11, 4096
 
 _FIELD = re.compile(rb"[^ \t\r\n]+")
@@ -100,10 +100,10 @@ def _is_row(line: bytes, width: int) -> bool:
     return 2 * sum(map(is_number, fields)) > max(width, len(fields))
 
 
-def find_layout(shown: str, head: bytes) -> Layout:
-    """Find out how the rows are laid out; InputError if that can't be.
+def find_layout(label: str, head: bytes) -> Layout:
+    """Find out how the rows are laid out; InputError if it is not clear.
 
-    shown: How messages call the file. head: Its first bytes.
+    label: Name of the file in messages. head: Its first bytes.
     """
     mark = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
     lines = head[mark:].split(b"\n", SAMPLE_LINES)
@@ -111,24 +111,24 @@ def find_layout(shown: str, head: bytes) -> Layout:
         lines.pop()
     elif len(head) >= HEAD_BYTES:
         raise InputError(
-            f"{shown}, line 1: is longer than {HEAD_BYTES:,} bytes; expected one word "
+            f"{label}, line 1: is longer than {HEAD_BYTES:,} bytes; expected one word "
             "and its numbers per line"
         )
     layout = (
-        _floret_layout(shown, lines[0])
-        or _word2vec_layout(shown, lines)
+        _floret_layout(label, lines[0])
+        or _word2vec_layout(label, lines)
         or Layout("GloVe text", _usual_width(lines), 0, 1)
     )
     if not 1 <= layout.width <= MAX_WIDTH:
         raise InputError(
-            f"{shown}, line 1: found {_shorten(lines[0])}, but expected a header, or a "
+            f"{label}, line 1: found {_shorten(lines[0])}, but expected a header, or a "
             f"word and 1 to {MAX_WIDTH:,} numbers with spaces between"
         )
     begin = mark + (len(lines[0]) + 1) * (layout.line - 1)
     return Layout(**{**vars(layout), "begin": begin})
 
 
-def _floret_layout(shown: str, line: bytes) -> Optional[Layout]:
+def _floret_layout(label: str, line: bytes) -> Optional[Layout]:
     fields = fields_of(line)
     if (
         len(fields) != 8
@@ -142,13 +142,13 @@ def _floret_layout(shown: str, line: bytes) -> Optional[Layout]:
         ngrams = Ngrams(FLORET, minn, maxn, hash_count, hash_seed, bow, eow)
     except ValueError as err:
         raise InputError(
-            f"{shown}, line 1: the header of floret's vectors is broken ({err}); get "
+            f"{label}, line 1: the header of floret's vectors is broken ({err}); get "
             "the file again"
         ) from err
     return Layout("floret text", width, 0, 2, n_rows, ngrams)
 
 
-def _word2vec_layout(shown: str, lines: List[bytes]) -> Optional[Layout]:
+def _word2vec_layout(label: str, lines: List[bytes]) -> Optional[Layout]:
     header = _COUNTS.fullmatch(lines[0])
     if header is None:
         return None
@@ -160,7 +160,7 @@ def _word2vec_layout(shown: str, lines: List[bytes]) -> Optional[Layout]:
 
 
 def _usual_width(lines: List[bytes]) -> int:
-    # The first one counts where no width is usual.
+    # Among equally frequent widths, the first one is returned.
     widths = [count_numbers(line) for line in lines if line.strip()]
     return statistics.mode(widths or [0])
 

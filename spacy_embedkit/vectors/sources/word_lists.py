@@ -13,22 +13,22 @@ SUFFIXES = (".txt", ".words", ".vocab", ".json", ".parquet")
 Result = TypeVar("Result")
 
 
-def find_words(shown: str, words: Optional[str], n_rows: int) -> List[str]:
-    """Read the list that was named, or one beside the array with the same stem.
+def find_words(label: str, words: Optional[str], n_rows: int) -> List[str]:
+    """Read the list that was named, or one next to the array with the same stem.
 
     Raises: InputError if there is none, or not one word for each row.
     """
     if words is None:
-        beside = [Path(shown).with_suffix(suffix) for suffix in SUFFIXES]
-        found = [path for path in beside if path.is_file() and str(path) != shown]
+        same_stem = [Path(label).with_suffix(suffix) for suffix in SUFFIXES]
+        found = [path for path in same_stem if path.is_file() and str(path) != label]
         if len(found) != 1:
             raise InputError(
-                f"{shown}: has no words for its {n_rows} rows, and {len(found)} lists "
-                "of the same name stand beside it; give the list with --words"
+                f"{label}: has no words for its {n_rows} rows, and {len(found)} lists "
+                "of the same name are next to it; give the list with --words"
             )
         words = str(found[0])
     texts = read_words(_local_list(words))
-    check_count(shown, n_rows, words, len(texts))
+    check_count(label, n_rows, words, len(texts))
     return texts
 
 
@@ -40,11 +40,11 @@ def _local_list(words: str) -> Path:
     return open_input(archive, member).local()
 
 
-def check_count(shown: str, n_rows: int, words: str, n_words: int) -> None:
+def check_count(label: str, n_rows: int, words: str, n_words: int) -> None:
     """Raise InputError unless there is one word for each row."""
     if n_words != n_rows:
         raise InputError(
-            f"{shown}: has {n_rows} rows, but {words} has {n_words} words; give the "
+            f"{label}: has {n_rows} rows, but {words} has {n_words} words; give the "
             "list that belongs to it with --words"
         )
 
@@ -69,14 +69,14 @@ def read_words(path: Path) -> List[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
-def parse_json_words(shown: str, text: str) -> List[str]:
-    """Read a JSON list of texts."""
+def parse_json_words(label: str, text: str) -> List[str]:
+    """Read a JSON list of strings."""
     try:
         words = json.loads(text)
     except (ValueError, RecursionError) as err:
-        raise InputError(f"{shown}: is not JSON: {err}; give a list of words") from err
+        raise InputError(f"{label}: is not JSON: {err}; give a list of words") from err
     if not isinstance(words, list) or not all(isinstance(w, str) for w in words):
-        raise InputError(f"{shown}: is not a JSON list of texts; give one")
+        raise InputError(f"{label}: is not a JSON list of strings; give one")
     return words
 
 
@@ -89,25 +89,25 @@ def _read_parquet(path: Path) -> List[str]:
     return [word or "" for word in table.column(0).to_pylist()]
 
 
-def open_parquet_file(path: Path, shown: str) -> Any:
-    """Open a Parquet file by pyarrow; InputError if either is not there or broken."""
+def open_parquet_file(path: Path, label: str) -> Any:
+    """Open a Parquet file with pyarrow; InputError if either is missing or broken."""
     try:
         from pyarrow import parquet
     except ImportError as err:
         raise InputError(
-            f"{shown}: is a Parquet file, which pyarrow reads; run: pip install "
+            f"{label}: is a Parquet file, which pyarrow reads; run: pip install "
             "'spacy-embedkit[vectors]'"
         ) from err
     return with_arrow(
-        shown,
+        label,
         lambda: parquet.ParquetFile(
             path, memory_map=True, page_checksum_verification=True
         ),
     )
 
 
-def with_arrow(shown: str, read: Callable[[], Result]) -> Result:
-    """Call pyarrow, and make its errors ours."""
+def with_arrow(label: str, read: Callable[[], Result]) -> Result:
+    """Call pyarrow, and turn its errors into InputError."""
     import pyarrow
 
     try:
@@ -115,13 +115,13 @@ def with_arrow(shown: str, read: Callable[[], Result]) -> Result:
     except (pyarrow.ArrowException, OSError, ValueError, MemoryError) as err:
         reason = str(err).strip().splitlines()
         raise InputError(
-            f"{shown}: is not whole Parquet ({reason[0] if reason else 'no memory'}); "
-            "download it again"
+            f"{label}: is not a complete Parquet file "
+            f"({reason[0] if reason else 'no memory'}); download it again"
         ) from err
 
 
-def text_column(shown: str, schema: Any) -> Optional[str]:
-    """Name the column of text; None if there is none, InputError if there are more."""
+def text_column(label: str, schema: Any) -> Optional[str]:
+    """Return the name of the column of text or None; InputError for several."""
     from pyarrow import types
 
     def is_text(kind: Any) -> bool:
@@ -131,7 +131,7 @@ def text_column(shown: str, schema: Any) -> Optional[str]:
     names = [field.name for field in schema if is_text(field.type)]
     if len(names) > 1 or len(set(schema.names)) < len(schema.names):
         raise InputError(
-            f"{shown}: has the columns {', '.join(schema.names[:20])}, several of them "
+            f"{label}: has the columns {', '.join(schema.names[:20])}, several of them "
             "text; keep one column of words"
         )
     return names[0] if names else None

@@ -1,0 +1,123 @@
+"""What is done in a process of its own: one trial, or timing the variants."""
+
+import json
+import os
+import sys
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Dict, List
+
+import spacy
+from spacy.cli._util import import_code
+from spacy.training.initialize import init_nlp
+from spacy.training.loop import train
+from spacy.util import load_config
+
+from ..checks import one_line
+from ..io import write_atomic
+from .measure import evaluate_sets, measure_speeds, read_texts
+
+# What a trial writes while it is going on, in its folder.
+CONFIG, JOB, MODEL, LOG = "config.cfg", "job.json", "model-best", "log.jsonl"
+PACKAGES = ("spacy", "thinc", "numpy", "spacy-embedkit")
+
+
+def run_trial(folder: Path, job: Dict[str, Any]) -> Dict[str, Any]:
+    """Train, choose by dev, and score dev and test; return the result.
+
+    folder: Has config.cfg, and gets the model.
+    job: Has dev, test and code (paths; code may be null) and facts, which go into the
+        result as they are.
+    """
+    started = time.monotonic()
+    if job["code"]:
+        import_code(Path(job["code"]))
+    config = load_config(folder / CONFIG, interpolate=False)
+    logger = config["training"]["logger"]
+    config["training"]["logger"] = {
+        "@loggers": "spacy.ConsoleLogger.v3",
+        "progress_bar": None,
+        "console_output": True,
+        "output_file": str(folder / LOG),
+    }
+    train(init_nlp(config), folder)
+    seconds = time.monotonic() - started
+    best = folder / MODEL
+    trained = load_config(best / CONFIG, interpolate=False)
+    trained["training"]["logger"] = logger
+    trained.to_disk(best / CONFIG, interpolate=False)
+    nlp = spacy.load(best)
+    lines = (folder / LOG).read_text(encoding="utf8").splitlines()
+    curve = [(row["step"], 100 * row["score"]) for row in map(json.loads, lines)]
+    weights = nlp.config["training"]["score_weights"]
+    files = [path for path in best.rglob("*") if path.is_file()]
+    return {
+        **job["facts"],
+        "weighed": [name for name, weight in weights.items() if weight],
+        "scores": {
+            "dev": evaluate_sets(nlp, Path(job["dev"])),
+            # The only time that the trial sees the test data.
+            "test": evaluate_sets(nlp, Path(job["test"])),
+        },
+        "curve": curve,
+        "best_dev_score": max(score for _, score in curve),
+        "bytes": sum(path.stat().st_size for path in files),
+        "seconds": round(time.monotonic() - started, 1),
+        "seconds_of_training": round(seconds, 1),
+        "versions": {
+            "python": sys.version.split()[0],
+            **{name: version(name) for name in PACKAGES},
+        },
+    }
+
+
+def time_variants(folder: Path, job: Dict[str, Any]) -> Dict[str, Any]:
+    """Measure words/s of each model.
+
+    job: Has models (folders by variant), test (path), words, rounds, and key, which
+        goes into the result.
+    """
+    found = read_texts(Path(job["test"]), job["words"])
+    speeds = measure_speeds(
+        job["models"], found["texts"], found["words"], job["rounds"]
+    )
+    return {"key": job["key"], "words": found["words"], "words_per_second": speeds}
+
+
+TASKS = {"trial": run_trial, "speed": time_variants}
+
+
+def stop_with_parent() -> None:
+    """End this process when the one that started it is gone, even if killed."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main(arguments: List[str]) -> None:
+    """Do the job in the folder that is named; an error is one last line and status 1.
+
+    The folder's job.json says which task it is and where its result goes.
+    """
+    stop_with_parent()
+    try:
+        folder = Path(arguments[0])
+        job = json.loads((folder / JOB).read_text(encoding="utf8"))
+        result = TASKS[job["task"]](folder, job)
+        write_atomic(Path(job["result"]), json.dumps(result, indent=1).encode())
+    except Exception as err:
+        import traceback
+
+        traceback.print_exc()
+        sys.exit(f"error: {type(err).__name__}: {one_line(err)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
