@@ -266,7 +266,7 @@ def test_setters_survive_saving_in_order(folder, tmp_path):
     assert not len(empty._.pooled)
 
 
-@pytest.mark.filterwarnings("ignore:.*W109")  # spaCy's own note that hooks stay behind
+@pytest.mark.filterwarnings("ignore:.*W109")  # spaCy: hooks are not saved
 @pytest.mark.parametrize("setter", [CHAIN, NO_SETTER])
 def test_docs_are_saved_and_pickled(folder, setter):
     nlp = make_pipeline(folder, setter=setter, pipeline=PREDICTING)

@@ -12,11 +12,11 @@ from numpy.testing import assert_allclose
 from spacy.tokens import Doc
 
 from spacy_embedkit.checks import InputError
-from spacy_embedkit.pretraining.teacher import windows
 from spacy_embedkit.pretraining.teacher.transformer_teacher import (
     Teacher,
     TeacherSettings,
 )
+from spacy_embedkit.transformer import windows
 from spacy_embedkit.transformer.inference import load_inference_model
 
 torch = pytest.importorskip("torch", reason="needs the extra transformers")

@@ -154,7 +154,7 @@ def test_cosine_starts_from_predictions_that_have_a_direction(docs, folder):
     assert numpy.linalg.norm(prediction.data, axis=1).min() > 0.01
 
 
-def test_masks_are_not_shown_to_the_teacher(docs, folder):
+def test_teacher_sees_the_text_without_masks(docs, folder):
     """The targets of masked tokens are those of the text as it is."""
     plain = objective(docs, folder)
     masked = objective(docs, folder, masking=TokenMasking(1.0, 1.0, 0.0))

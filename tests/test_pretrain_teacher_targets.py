@@ -257,8 +257,8 @@ def test_damaged_targets_are_computed_again_and_then_kept(tmp_path):
 def test_stopped_preparation_resumes_with_the_same_bits(tmp_path, small_groups):
     docs = make_docs(60)
     docs += docs[5:20] + make_docs(20, 100)
-    whole = build(tmp_path / "whole")
-    whole.prepare(docs)
+    uninterrupted = build(tmp_path / "uninterrupted")
+    uninterrupted.prepare(docs)
     for stop in (0, 9, 25, 70, len(docs) - 1):
         folder = tmp_path / f"stopped{stop}"
         for end in (stop, stop + 9):
@@ -266,8 +266,8 @@ def test_stopped_preparation_resumes_with_the_same_bits(tmp_path, small_groups):
                 build(folder).prepare(interrupted(docs, end))
         resumed = build(folder)
         resumed.prepare(docs)
-        assert_same(resumed(docs), whole(docs))
-        assert len(resumed.store) == len(whole.store)
+        assert_same(resumed(docs), uninterrupted(docs))
+        assert len(resumed.store) == len(uninterrupted.store)
 
 
 def interrupted(docs, n):
@@ -278,8 +278,8 @@ def interrupted(docs, n):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_preparation_resumes_with_the_same_bits(tmp_path, small_groups):
     docs = make_docs(1500)
-    whole = build(tmp_path / "whole")
-    whole.prepare(docs)
+    uninterrupted = build(tmp_path / "uninterrupted")
+    uninterrupted.prepare(docs)
     moments, sizes = random.Random(0), []
     for _ in range(12):
         pid = os.fork()
@@ -298,7 +298,7 @@ def test_killed_preparation_resumes_with_the_same_bits(tmp_path, small_groups):
     assert len(set(sizes)) > 3
     resumed = build(tmp_path / "killed")
     resumed.prepare(docs)
-    assert_same(resumed(docs), whole(docs))
+    assert_same(resumed(docs), uninterrupted(docs))
 
 
 def assert_same(a, b):

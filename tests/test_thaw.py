@@ -1,9 +1,13 @@
 """freeze_tok2vec.v1: a layer that is frozen for the first updates of a training."""
 
+from functools import reduce
+from operator import getitem
+
 import numpy
 import pytest
 import spacy
 from spacy.cli.train import train as spacy_train
+from spacy.language import DEFAULT_CONFIG
 from spacy.tokens import DocBin
 from spacy.training import Example
 from spacy.training.initialize import init_nlp
@@ -49,9 +53,10 @@ def config(root, tmp_path):
 
     def make(steps=None, **settings):
         paths = {"paths.train": str(data), "paths.dev": str(data)}
-        made = load_config(
-            root / "configs" / "stock.cfg", overrides={**OVERRIDES, **paths}
-        )
+        made = DEFAULT_CONFIG.merge(load_config(root / "configs" / "stock.cfg"))
+        for name, value in {**OVERRIDES, **paths}.items():
+            *sections, setting = name.split(".")
+            reduce(getitem, sections, made)[setting] = value
         if steps is not None:
             callback = {"@callbacks": "spacy-embedkit.freeze_tok2vec.v1"}
             made["training"]["before_update"] = {

@@ -22,8 +22,8 @@ def test_batches_are_full_and_padded_little(lengths, most) -> None:
         for n_before, place in enumerate(batch):
             is_small = longest * n_before < MIN_SHARE * most
             assert lengths[place] >= MIN_FILLED * longest or is_small
-        for behind in batches[number + 1 : number + 2]:
+        for later in batches[number + 1 : number + 2]:
             is_small = longest * len(batch) < MIN_SHARE * most
-            is_shorter = lengths[behind[0]] < MIN_FILLED * longest
+            is_shorter = lengths[later[0]] < MIN_FILLED * longest
             # Another text would not have gone in.
             assert longest * (len(batch) + 1) > most or (is_shorter and not is_small)

@@ -78,14 +78,14 @@ def test_product_of_bytes_is_near_that_of_floats(shape, bias):
     assert not len(rest) or rest.abs().max() < 0.05
 
 
-@pytest.mark.parametrize(("name", "least"), [("bfloat16", 0.999), ("int8", 0.99)])
-def test_vectors_are_near_those_of_floats(name, least):
+@pytest.mark.parametrize(("name", "min_cosine"), [("bfloat16", 0.999), ("int8", 0.99)])
+def test_vectors_are_near_those_of_floats(name, min_cosine):
     exact, _ = make(ours())
     less, _ = make(ours(precision(name)))
     found, expected = vectors(less), vectors(exact)
     assert all(array.dtype == "float32" for array in found)
     similar = cosines(found, expected)
-    assert least < similar.min() < 0.9999999
+    assert min_cosine < similar.min() < 0.9999999
 
 
 @pytest.mark.parametrize("name", ["bfloat16", "int8"])
@@ -139,11 +139,11 @@ def test_unknown_precision_is_refused():
 def test_adapters_alone_learn():
     pytest.importorskip("peft", reason="needs pip install 'spacy-embedkit[lora]'")
     nlp, examples = make(ours(LORA))
-    before, said = weights(nlp), vectors(nlp)
+    before, predicted = weights(nlp), vectors(nlp)
     train(nlp, examples)
     names = changed(before, weights(nlp))
     assert names == {name for name in before if "lora_" in name}
-    assert cosines(vectors(nlp), said).min() < 0.9999
+    assert cosines(vectors(nlp), predicted).min() < 0.9999
 
 
 def test_adapters_of_lower_layers_stay_where_only_the_top_learns():

@@ -233,8 +233,8 @@ def test_gradients_of_hidden_layers_add_up_and_are_used_once() -> None:
     # The second doc has none.
     for _ in range(2):
         batch.doc_data[0].add_gradient(1, ones)
-    whole = batch.unsplit_by_doc([[rows] for rows in last])
-    found = whole.model_output["hidden_gradients"][1].numpy()
+    joined = batch.unsplit_by_doc([[rows] for rows in last])
+    found = joined.model_output["hidden_gradients"][1].numpy()
     assert found.shape == batch.model_output.last_hidden_state.shape
     assert (found[: len(ones)] == 2).all()
     assert not found[len(ones) :].any()

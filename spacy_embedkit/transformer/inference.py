@@ -3,38 +3,19 @@
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Iterator, List, Optional, Protocol, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import numpy
 from numpy.typing import NDArray
 
 from ..checks import InputError, import_extra, one_line
 from .pretrained import check_layers, drop_layers_above, hidden_states, load_pretrained
+from .windows import Window
 
 # A text that would fill less of its row starts another batch, unless that is a small
 # one: each batch costs time of its own.
 MIN_FILLED = 0.93
 MIN_SHARE = 0.25
-
-
-class Wordpieces(Protocol):
-    """Wordpieces that are encoded as one text, without special ones.
-
-    ids: n IDs. pieces, tokens: (M,) int64 pairs of a wordpiece, 0 to n - 1, and the
-        number of a token that it covers.
-    """
-
-    @property
-    def ids(self) -> Sequence[int]:
-        """IDs of the wordpieces."""
-
-    @property
-    def pieces(self) -> NDArray:
-        """Places of wordpieces in ids."""
-
-    @property
-    def tokens(self) -> NDArray:
-        """Tokens that these wordpieces cover."""
 
 
 @dataclass(frozen=True)
@@ -91,38 +72,38 @@ class InferenceModel:
             return total / len(self.layers)
 
     def token_rows(
-        self, texts: Sequence[Wordpieces], batch_pieces: int, bfloat16: bool
+        self, windows: Sequence[Window], batch_pieces: int, bfloat16: bool
     ) -> Iterator[Tuple[NDArray, NDArray]]:
         """Yield M tokens and the mean of the wordpieces of each, (M, width) float32.
 
-        texts: A token is in one of them. Those of like lengths are encoded together,
+        windows: A token is in one of them. Those of like lengths are encoded together,
             and each batch is yielded once it is done.
         batch_pieces: Wordpieces of a batch with its padding.
         """
         n_special = sum(map(len, self.special_pieces))
-        lengths = numpy.asarray([len(text.ids) + n_special for text in texts])
+        lengths = numpy.asarray([len(window.ids) + n_special for window in windows])
         for places in sorted_batches(lengths, batch_pieces):
-            batch = [texts[place] for place in places]
+            batch = [windows[place] for place in places]
             yield self._encode(batch, lengths[places], bfloat16)
 
     def _encode(
-        self, texts: Sequence[Wordpieces], lengths: NDArray, bfloat16: bool
+        self, windows: Sequence[Window], lengths: NDArray, bfloat16: bool
     ) -> Tuple[NDArray, NDArray]:
         torch = import_extra("torch", "transformers")
         before, after = self.special_pieces
-        shape = (len(texts), int(lengths.max()))
+        shape = (len(windows), int(lengths.max()))
         ids = numpy.full(shape, self.tokenizer.pad_token_id or 0, dtype="int64")
-        for row, text in zip(ids, texts, strict=True):
-            full = [*before, *text.ids, *after]
+        for row, window in zip(ids, windows, strict=True):
+            full = [*before, *window.ids, *after]
             row[: len(full)] = full
         mask = numpy.arange(shape[1]) < lengths[:, None]
         states = self.mean_hidden_states(
             torch.from_numpy(ids), torch.from_numpy(mask.astype("int64")), bfloat16
         )
-        n_pairs = [len(text.tokens) for text in texts]
-        row = numpy.repeat(numpy.arange(len(texts)), n_pairs)
-        piece = numpy.concatenate([text.pieces for text in texts])
-        token = numpy.concatenate([text.tokens for text in texts])
+        n_pairs = [len(window.tokens) for window in windows]
+        row = numpy.repeat(numpy.arange(len(windows)), n_pairs)
+        piece = numpy.concatenate([window.pieces for window in windows])
+        token = numpy.concatenate([window.tokens for window in windows])
         flat = torch.from_numpy(row * shape[1] + piece + len(before))
         rows = states.flatten(0, 1)[flat.to(states.device)].cpu().numpy()
         return _mean_by_token(token, rows)

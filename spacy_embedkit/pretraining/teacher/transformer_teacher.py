@@ -16,7 +16,7 @@ from ...transformer.inference import (
     torch_threads,
 )
 from ...transformer.pretrained import check_layers, find_folder
-from .windows import Window, cut_windows
+from ...transformer.windows import Window, cut_windows
 
 # Files of a transformer that decide what it gives for a text.
 MODEL_FILES = ("*.safetensors", "*.model", "vocab.*", "merges.txt", "*token*.json")

@@ -1,4 +1,4 @@
-"""Docs as the wordpieces of a transformer, in windows that it takes at once."""
+"""Cut docs into windows: wordpieces that a transformer takes at once."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -8,15 +8,15 @@ import numpy
 from numpy.typing import NDArray
 from spacy.tokens import Doc
 
-from ...text.boundaries import even_cuts, sentence_starts, token_chars
+from ..text.boundaries import even_cuts, sentence_starts, token_chars
 
 
 @dataclass(frozen=True)
 class Window:
     """Wordpieces that are encoded as one text.
 
-    ids: n IDs. pieces, tokens: (M,) int64 pairs of a wordpiece, 0 to n - 1, and a token
-        that it covers, by its place among the tokens of all docs.
+    ids: n IDs, without special ones. pieces, tokens: (M,) int64 pairs of a wordpiece, 0
+        to n - 1, and a token that it covers, by its place among the tokens of all docs.
     """
 
     ids: Sequence[int]
@@ -29,7 +29,7 @@ def cut_windows(
 ) -> Iterator[Window]:
     """Yield the windows of a doc; none, if it has no wordpieces.
 
-    encoding: Of the doc's text, by a fast tokenizer, without marks.
+    encoding: Of the doc's text, by a fast tokenizer, without special wordpieces.
     first_token: Place of the doc's first token. size: Wordpieces of a window, 1 or
         more. unknown: ID of the wordpiece that counts for no token.
     """
