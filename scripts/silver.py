@@ -87,9 +87,9 @@ def main() -> None:
     # More threads add up in another order, and few labels would come out another way.
     with threadpool_limits(1), atomic_folder(args.out) as out:
         gold = read_gold(nlp, args.gold, args.docs)
-        said = [write(iter(gold), out / "gold.spacy")]
-        said.append(write(annotate(nlp, args.raw), out / "silver.spacy"))
-    print("\n".join(said))
+        lines = [write(iter(gold), out / "gold.spacy")]
+        lines.append(write(annotate(nlp, args.raw), out / "silver.spacy"))
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Registered layers of a Tok2Vec model.
 
 The embedding layers, Model[List[Doc], List[Floats2d]], are drop-in values of
-`[components.tok2vec.model.embed]` and run once a word type, see layers/types.py. The
+`[components.tok2vec.model.embed]` and run once per word type, see layers/types.py. The
 encoder, Model[List[Floats2d], List[Floats2d]], is one of
 `[components.tok2vec.model.encode]`.
 """
@@ -11,7 +11,7 @@ from typing import Dict, List, Optional, Union, cast
 
 from spacy.ml.models.tok2vec import MaxoutWindowEncoder, MultiHashEmbed
 from spacy.tokens import Doc
-from thinc.api import Dropout, Maxout, Model, add, chain, concatenate
+from thinc.api import Maxout, Model, add, chain, concatenate
 from thinc.types import Floats2d
 
 from .checks import (
@@ -39,7 +39,7 @@ def build_multi_hash_embed_v1(
     include_static_vectors: bool,
     cache_rows: int = CACHE_ROWS,
 ) -> Model[List[Doc], List[Floats2d]]:
-    """Embed each token by hashed attributes: spacy.MultiHashEmbed.v2, once a type.
+    """Embed each token by hashed attributes: spacy.MultiHashEmbed.v2, per type.
 
     Same parameters, nodes, weights and numbers as the stock layer: each loads what
     the other saved. Gradients are summed by type before they go back.
@@ -51,17 +51,16 @@ def build_multi_hash_embed_v1(
     rows (List[int]): Rows of each table, 1 or more; as many entries as attrs. Usual
         values are 1000 to 10000.
     include_static_vectors (bool): Whether to use the vocab's vectors as well.
-    cache_rows (int): Types whose output prediction remembers, 0 or more; 0 remembers
-        none. A row takes 4 * width bytes.
-    Shapes: docs of N tokens -> one (N, width) float32 array a doc.
+    cache_rows (int): Types whose rows prediction caches, 0 or more; 0 caches none. A
+        row takes 4 * width bytes.
+    Shapes: docs of N tokens -> one (N, width) float32 array per doc.
     Raises: ValueError on a width, attribute or number of rows that is not allowed,
         and at initialization on static vectors without a vectors table.
     Source: https://spacy.io/api/architectures#MultiHashEmbed
     """
     name = "MultiHashEmbed.v1"
-    check_positive(name, width=width)
+    check_positive(name, width=width, **{"the number of attrs": len(attrs)})
     check_tables(name, "attrs", attrs, "rows", rows)
-    check_positive(name, **{"the number of attrs": len(attrs)})
     check_not_negative(name, cache_rows=cache_rows)
     model = MultiHashEmbed(width, attrs, rows, include_static_vectors)
     model.replace_callbacks(
@@ -105,9 +104,9 @@ def build_subword_hash_embed_v1(
     attr_rows (Optional[List[int]]): Rows of each of these tables, 1 or more. None
         stands for 5000, 1000, 2500, 2500, and goes with attrs = None only.
     include_static_vectors (bool): Whether to use the vocab's vectors as well.
-    cache_rows (int): Types whose output prediction remembers, 0 or more; 0 remembers
-        none. A row takes 4 * width bytes.
-    Shapes: docs of N tokens -> one (N, width) float32 array a doc.
+    cache_rows (int): Types whose rows prediction caches, 0 or more; 0 caches none. A
+        row takes 4 * width bytes.
+    Shapes: docs of N tokens -> one (N, width) float32 array per doc.
     Raises: ValueError on a setting that is not allowed, and at initialization on
         static vectors without a vectors table.
     Source: Bojanowski et al. 2017, arXiv:1607.04606; the hash is in ops.ngram_rows.
@@ -117,10 +116,8 @@ def build_subword_hash_embed_v1(
     check_ngrams(name, min_n, max_n, n_hashes)
     check_not_negative(name, cache_rows=cache_rows)
     if attrs is None and attr_rows is None:
-        attrs, attr_rows = (
-            ["NORM", "PREFIX", "SUFFIX", "SHAPE"],
-            [5000, 1000, 2500, 2500],
-        )
+        attrs = ["NORM", "PREFIX", "SUFFIX", "SHAPE"]
+        attr_rows = [5000, 1000, 2500, 2500]
     columns = check_tables(name, "attrs", attrs or [], "attr_rows", attr_rows or [])
     text = text_attr(name, attr)
     features: List[Model[Types, Floats2d]] = [
@@ -145,7 +142,6 @@ def build_subword_hash_embed_v1(
         [text, *columns],
         include_static_vectors=include_static_vectors,
         cache_rows=cache_rows,
-        dropout=Dropout(0.0),
     )
 
 
@@ -162,25 +158,22 @@ def build_static_vectors_v1(
     vector_width (Optional[int]): Width that the vocab's vectors must have; None
         accepts any.
     learn_unseen (bool): Let words without a vector share a row that is learned;
-        otherwise they get what the table gives them, zeros as a rule.
-    cache_rows (int): Types whose output prediction remembers, 0 or more; 0 remembers
-        none. A row takes 4 * width bytes.
-    Shapes: docs of N tokens -> one (N, width) float32 array a doc.
+        otherwise they get what the table returns for them, usually zeros.
+    cache_rows (int): Types whose rows prediction caches, 0 or more; 0 caches none. A
+        row takes 4 * width bytes.
+    Shapes: docs of N tokens -> one (N, width) float32 array per doc.
     Raises: ValueError on a setting that is not allowed, and at initialization if the
         vocab has no vectors or vectors of another width.
     Source: https://spacy.io/usage/embeddings-transformers#custom-embedding-layer
     """
     name = "StaticVectors.v1"
-    check_positive(name, width=width)
-    if vector_width is not None:
-        check_positive(name, vector_width=vector_width)
+    check_positive(name, width=width, vector_width=vector_width)
     check_not_negative(name, cache_rows=cache_rows)
     return per_type(
         static_vectors(width, vector_width, learn_unseen=learn_unseen),
         [],
         include_static_vectors=True,
         cache_rows=cache_rows,
-        dropout=Dropout(0.0),
     )
 
 
@@ -213,17 +206,16 @@ def build_static_hash_embed_v1(
         SHAPE, PREFIX or SUFFIX.
     learn_unseen (bool): Let words without a vector share a row that is learned, in
         place of their static vector.
-    cache_rows (int): Types whose output prediction remembers, 0 or more; 0 remembers
-        none. A row takes 4 * output_width bytes.
-    Shapes: docs of N tokens -> one (N, output_width) float32 array a doc.
+    cache_rows (int): Types whose rows prediction caches, 0 or more; 0 caches none. A
+        row takes 4 * output_width bytes.
+    Shapes: docs of N tokens -> one (N, output_width) float32 array per doc.
     Raises: ValueError on a setting that is not allowed, and at initialization if the
         vocab has no vectors or vectors of another width.
     Source: https://spacy.io/usage/embeddings-transformers#custom-embedding-layer
     """
     name = "StaticHashEmbed.v1"
-    check_positive(name, output_width=output_width, embed_rows=embed_rows)
-    if vector_width is not None:
-        check_positive(name, vector_width=vector_width)
+    sizes = {"output_width": output_width, "embed_rows": embed_rows}
+    check_positive(name, **sizes, vector_width=vector_width)
     check_key2row(name, key2row, unseen_row, embed_rows)
     check_not_negative(name, cache_rows=cache_rows)
     text = text_attr(name, attr)
@@ -240,7 +232,6 @@ def build_static_hash_embed_v1(
         [text],
         include_static_vectors=True,
         cache_rows=cache_rows,
-        dropout=Dropout(0.0),
     )
 
 
@@ -250,28 +241,22 @@ def build_maxout_window_encoder_v1(
     """Encode context by convolutions: spacy.MaxoutWindowEncoder.v2, faster.
 
     Same parameters, nodes, weights and numbers as the stock layer: each loads what
-    the other saved. It computes what the stock layer does but for the padding that no
-    token reads, in one pass over rows in the cache; the first convolution runs once a
-    word type where the embedding layer below is one of this package's. On a GPU it
-    runs the stock layer.
+    the other saved. It skips the padding that no token reads and works on rows that
+    are in the CPU's cache; the first convolution runs once per word type after an
+    embedding layer of this package. On a GPU it runs the stock layer.
 
     width (int): Width of input and output; 1 or more. Usual values are 64 to 300.
     window_size (int): Neighbours on each side that a convolution sees; 1 or more.
         The usual value is 1.
     maxout_pieces (int): Pieces of the maxout; 1 or more. Usual values are 2 and 3.
     depth (int): Number of convolutions; 1 or more. The usual value is 4.
-    Shapes: one (N, width) float32 array a doc, in and out.
+    Shapes: one (N, width) float32 array per doc, in and out.
     Raises: ValueError on a setting below 1.
     Source: https://spacy.io/api/architectures#MaxoutWindowEncoder
     """
     name = "MaxoutWindowEncoder.v1"
-    check_positive(
-        name,
-        width=width,
-        window_size=window_size,
-        maxout_pieces=maxout_pieces,
-        depth=depth,
-    )
+    check_positive(name, width=width, window_size=window_size)
+    check_positive(name, maxout_pieces=maxout_pieces, depth=depth)
     model = MaxoutWindowEncoder(width, window_size, maxout_pieces, depth)
     model.replace_callbacks(window_encoder.forward, init=model.init)
     model.attrs[CACHE] = CachedValue()

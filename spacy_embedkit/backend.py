@@ -1,9 +1,9 @@
 """A thinc backend whose matrix products pick kernels for the CPU they run on.
 
-thinc's own backend for the CPU multiplies with BLIS, which is built for a plain x86-64
-or Arm machine where it does not know the processor. NumPy and SciPy ship an OpenBLAS
-that looks at the processor when it is loaded. This backend uses NumPy's for the layers
-and hands SciPy's to the C code of the parser and the entity recognizer.
+thinc's own backend for the CPU multiplies with BLIS, which is built for a generic
+x86-64 or Arm machine if it does not know the processor. NumPy and SciPy ship an
+OpenBLAS that detects the processor when it is loaded. This backend uses NumPy's for the
+layers, and passes SciPy's to the C code of the parser and the entity recognizer.
 """
 
 import os
@@ -16,10 +16,10 @@ from thinc.types import DeviceTypes, Floats2d, FloatsXd, Shape
 
 from . import _blas
 
-# Set by the user, they rule; see limit_threads.
+# Variables that set how many threads BLAS takes; limit_threads respects them.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
-# OpenBLAS multiplies without rearranging up to this many products of two numbers, where
+# OpenBLAS multiplies without packing up to this many multiplications of two numbers, if
 # it has kernels for that (sgemm_small_kernel_permit, on processors with AVX-512).
 DIRECT = 100**3
 # Rows up to which a matrix counts as thin.
@@ -35,7 +35,7 @@ class EmbedkitOps(NumpyOps):
         self, device_type: DeviceTypes = "cpu", device_id: int = -1, **settings: Any
     ) -> None:
         super().__init__(device_type, device_id, **settings)
-        # Loaded before processes fork, so that what limits threads there meets it.
+        # Loaded before processes fork, so that limit_threads there finds it.
         self._load_blas()
 
     def __reduce__(self) -> Tuple[Callable[[int], "EmbedkitOps"], Tuple[int]]:
@@ -108,7 +108,7 @@ def multiply(left: NDArray, right: NDArray, out: Optional[NDArray] = None) -> ND
 
 
 def _is_thin(left: NDArray, right: NDArray) -> bool:
-    """Whether OpenBLAS would spend its time on rearranging the larger matrix."""
+    """Whether OpenBLAS would spend its time on packing the larger matrix."""
     (m, k), n = left.shape, right.shape[1]
     if left.dtype != right.dtype or 0 in (m, k, n):
         return False
@@ -118,7 +118,7 @@ def _is_thin(left: NDArray, right: NDArray) -> bool:
 
 
 def _multiply_thin(left: NDArray, right: NDArray) -> NDArray:
-    """Multiply in blocks that OpenBLAS multiplies as they lie: (M, K) (K, N)."""
+    """Multiply in blocks small enough to need no packing: (M, K) (K, N)."""
     (m, k), n = left.shape, right.shape[1]
     if m > THIN:
         # Few terms: blocks of rows.
@@ -133,7 +133,7 @@ def _multiply_thin(left: NDArray, right: NDArray) -> NDArray:
         for i in range(0, n, size):
             out[:, i : i + size] = numpy.dot(left, right[:, i : i + size])
         return out
-    # The product of the transposed matrices, which lie well in memory.
+    # The product of the transposed matrices, whose rows are contiguous.
     out = numpy.empty((n, m), dtype=left.dtype)
     columns = numpy.ascontiguousarray(left.T)
     for i in range(0, n, size):
@@ -142,16 +142,16 @@ def _multiply_thin(left: NDArray, right: NDArray) -> NDArray:
 
 
 def use_fast_ops() -> bool:
-    """Let pipelines that are made from now on multiply by way of EmbedkitOps.
+    """Use EmbedkitOps in all pipelines made from now on.
 
-    Takes effect on models made afterwards in this thread, as thinc.set_current_ops
-    does; a model keeps the backend it was made with, in whatever thread it runs. A
-    process that is forked later, or gets a pipeline by pickle, multiplies on one
-    thread, unless OMP_NUM_THREADS or OPENBLAS_NUM_THREADS is set: otherwise
-    `nlp.pipe(n_process=8)` would start eight times as many threads as there are cores.
+    Applies to models made later in this thread, as thinc.set_current_ops does; a model
+    keeps the backend it was made with, in whatever thread it runs. A process that is
+    forked later, or gets a pipeline by pickle, multiplies on one thread, unless
+    OMP_NUM_THREADS or OPENBLAS_NUM_THREADS is set: otherwise `nlp.pipe(n_process=8)`
+    would start eight times as many threads as there are cores.
 
-    Returns whether it did so: it leaves a GPU, and backends other than thinc's own for
-    the CPU (such as Apple's Accelerate), as they are.
+    Returns False, and changes nothing, on a GPU and on backends for the CPU other than
+    thinc's own, such as Apple's Accelerate.
     """
     current = get_current_ops()
     if is_stock_cpu(current):
@@ -180,7 +180,7 @@ def limit_forked_processes() -> None:
 
 def _unpickle(pid: int) -> EmbedkitOps:
     ops = EmbedkitOps()
-    # Sent to a worker, by way of `nlp.pipe(n_process=2)` where processes do not fork.
+    # In a worker, such as one of `nlp.pipe(n_process=2)` where processes do not fork.
     if os.getpid() != pid:
         limit_threads()
     return ops

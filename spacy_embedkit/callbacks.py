@@ -17,12 +17,12 @@ BeforeUpdate = Callable[[Language, Dict[str, Any]], None]
 
 
 def build_fast_ops_v1() -> BeforeCreation:
-    """Run the pipeline on the backend of backend.EmbedkitOps.
+    """Run the pipeline on the backend backend.EmbedkitOps.
 
-    Goes into `[nlp.before_creation]`; pipelines that the process makes afterwards run
-    on the backend too, see backend.use_fast_ops. The weights that a pipeline saves are
-    the same with and without it. The saved config names it, though: to load the
-    pipeline where this package is not installed, set `before_creation = null` there.
+    Goes into `[nlp.before_creation]`. Pipelines that the process makes later run on it
+    too, see backend.use_fast_ops. It does not change what weights a pipeline saves, but
+    the saved config names it: to load the pipeline where this package is not installed,
+    set `before_creation = null` there.
     """
     return _before_creation
 
@@ -32,24 +32,26 @@ def build_accelerate_v1(
 ) -> AfterPipelineCreation:
     """Let the layers of the pipeline predict faster, see acceleration.accelerate.
 
-    Goes into `[nlp.after_pipeline_creation]`. The weights that a pipeline saves are the
-    same with and without it. The saved config names it, though: to load the pipeline
-    where this package is not installed, set `after_pipeline_creation = null` there.
+    Goes into `[nlp.after_pipeline_creation]`. It does not change what weights a
+    pipeline saves, but the saved config names it: to load the pipeline where this
+    package is not installed, set `after_pipeline_creation = null` there.
 
-    cache_rows (int): Types that each embedding layer remembers, 0 or more.
-    fast_ops (bool): Let all components multiply by backend.EmbedkitOps.
+    cache_rows (int): Word types whose rows each embedding layer caches, 0 or more; 0
+        turns the caches off. A row takes 4 * width bytes.
+    fast_ops (bool): Whether components on thinc's backend for the CPU multiply by
+        backend.EmbedkitOps.
+    Raises: ValueError if cache_rows is below 0.
     """
     return partial(_after_pipeline_creation, cache_rows, fast_ops)
 
 
 def build_check_tok2vec_v1() -> Callable[[Language], Language]:
-    """Say which layer pretrained weights do not fit, and which setting to change.
+    """Name the layer that pretrained weights do not fit, and the setting to change.
 
-    Goes into `[initialize.before_init]`, and looks at the file of `init_tok2vec`
-    there before spaCy loads it. Does nothing where that is null. It does not change
-    what is loaded. A file that spaCy loads without a word but that was made with
-    other attributes, or by a config whose [pretraining] block is empty here, is
-    refused too.
+    Goes into `[initialize.before_init]`, and checks the file of `init_tok2vec` there
+    before spaCy loads it; does nothing if that is null, and never changes what is
+    loaded. It also refuses files that spaCy would load without an error, but that were
+    made with other attributes, or whose config's [pretraining] block is empty here.
 
     Raises: ConfigValidationError when the pipeline is initialized, with the first
         layer that differs, both shapes, and the settings that the file was made with.
@@ -60,17 +62,16 @@ def build_check_tok2vec_v1() -> Callable[[Language], Language]:
 def build_freeze_tok2vec_v1(
     steps: int, component: str = "tok2vec", layer: str = ""
 ) -> BeforeUpdate:
-    """Keep a pretrained layer as it is for the first updates, then train it too.
+    """Freeze a pretrained layer for the first updates, then train it too.
 
-    Goes into `[training.before_update]`. While it is frozen, the layer runs as in
-    prediction, without dropout, nothing is computed backwards through it, and its
-    weights stay as they are, bit by bit; the other components learn from what it
-    gives them. From then on all is as without the callback. Nothing of it is saved.
+    Goes into `[training.before_update]`. While frozen, the layer runs as in prediction,
+    without dropout or a backward pass, and its weights do not change; the other
+    components learn from its output. Nothing of the callback is saved.
 
     steps (int): Updates that the layer is frozen for, 0 or more; 0 freezes nothing.
     component (str): Component that has the layer, as in [pretraining].
     layer (str): Name of the layer in the model of the component, as in [pretraining];
-        "" is the whole model. It has to be a layer that takes docs.
+        "" stands for all of the model. It has to take docs.
     Raises: ValueError if steps is below 0, and at the first update if there is no
         such component or layer.
     Source: Howard and Ruder 2018, arXiv:1801.06146, section 3.3, on gradual

@@ -1,7 +1,7 @@
 """Checks of settings, the error that users read, and optional libraries.
 
 A check takes the name of what is set up, then the settings by their names:
-`check_positive("MultiHashEmbed.v1", width=width)`.
+`check_positive("MultiHashEmbed.v1", width=width)`. Checks of numbers let None pass.
 """
 
 from importlib import import_module
@@ -9,6 +9,8 @@ from math import inf
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 from spacy.attrs import intify_attr
+
+Number = Optional[float]
 
 # Attributes whose values are texts.
 TEXT_ATTRS = ("ORTH", "NORM", "LOWER", "SHAPE", "PREFIX", "SUFFIX")
@@ -45,30 +47,32 @@ def check_choice(name: str, choices: Sequence[str], /, **settings: object) -> No
             )
 
 
-def check_range(name: str, low: float, high: float, /, **settings: float) -> None:
+def check_range(
+    name: str, low: float, high: float, /, **settings: Optional[float]
+) -> None:
     """Raise InputError unless low <= value <= high for every setting."""
     allowed = (
         f"{low} or more is needed" if high == inf else f"{low} to {high} is allowed"
     )
     for setting, value in settings.items():
-        if not low <= value <= high:
+        if value is not None and not low <= value <= high:
             raise InputError(f"{name}: {setting} is {value}, but {allowed}")
 
 
-def check_positive(name: str, /, **settings: int) -> None:
+def check_positive(name: str, /, **settings: Number) -> None:
     """Raise InputError unless every setting is 1 or more."""
     check_range(name, 1, inf, **settings)
 
 
-def check_not_negative(name: str, /, **settings: float) -> None:
+def check_not_negative(name: str, /, **settings: Number) -> None:
     """Raise InputError unless every setting is 0 or more."""
     check_range(name, 0, inf, **settings)
 
 
-def check_above_0(name: str, /, **settings: float) -> None:
+def check_above_0(name: str, /, **settings: Number) -> None:
     """Raise InputError unless every setting is above 0."""
     for setting, value in settings.items():
-        if not value > 0:
+        if value is not None and not value > 0:
             raise InputError(f"{name}: {setting} is {value}, but it must be above 0")
 
 

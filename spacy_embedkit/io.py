@@ -1,4 +1,4 @@
-"""Files in and out: complete or not there at all, locked, with errors of one line."""
+"""Atomic writes, locks, and one-line errors of the file system."""
 
 import os
 import shutil
@@ -11,14 +11,14 @@ from .checks import InputError
 
 
 def describe_os_error(err: OSError, path: object = None) -> str:
-    """Say in one line what the system refused, and for which file."""
+    """Describe an error of the system in one line, with the file it is about."""
     reason = err.strerror or str(err)
     where = err.filename or path
     return f"{where}: {reason}" if where else reason
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a whole folder, if there is one."""
+    """Delete a file, or a folder with its contents, if there is one."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -26,9 +26,9 @@ def remove(path: Path) -> None:
 
 
 def write_atomic(path: Path, *parts: bytes) -> None:
-    """Write a file that is all there, on the disk, or as it was before.
+    """Write a file to the disk; if that fails, the file stays as it was.
 
-    Raises: OSError if the system refuses.
+    Raises: OSError from the system.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -38,17 +38,28 @@ def write_atomic(path: Path, *parts: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        _sync_folder(path.parent)
     except OSError:
-        # What went wrong is what the user has to know, not what comes after it.
+        # A second error must not hide this one.
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
 
 
+def _sync_folder(folder: Path) -> None:
+    # Otherwise a power failure may take the new name back.
+    if os.name != "nt":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def check_output(folder: Path, *, replaces: str) -> None:
     """Raise InputError unless a folder can be made there, or replaced.
 
-    replaces: Name of a file that shows that the folder was made by the same command.
+    replaces: A file that only folders made by the same command have.
     """
     if folder.is_symlink():
         raise InputError(f"{folder}: is a symbolic link; name the folder itself")
@@ -62,9 +73,9 @@ def check_output(folder: Path, *, replaces: str) -> None:
 
 @contextmanager
 def atomic_folder(target: Union[str, Path]) -> Iterator[Path]:
-    """Yield an empty folder beside target; it becomes target if the body succeeds.
+    """Yield an empty folder next to target; it becomes target if the body succeeds.
 
-    A folder that a killed run left behind is removed first.
+    What a killed run left there is removed first. An OSError becomes an InputError.
     """
     target = Path(target).absolute()
     partial = target.with_name(f".{target.name}.partial")
@@ -83,7 +94,7 @@ def atomic_folder(target: Union[str, Path]) -> Iterator[Path]:
 
 
 def _replace(source: Path, target: Path) -> None:
-    # A folder that is not empty can't be replaced in one step.
+    # The system replaces only empty folders in one step.
     if target.exists():
         old = target.with_name(f".{target.name}.old")
         remove(old)
@@ -95,7 +106,7 @@ def _replace(source: Path, target: Path) -> None:
 
 
 def try_lock(file: Any) -> bool:
-    """Lock a file for this process; return False if another one has it.
+    """Lock a file for this process; return False if another process has the lock.
 
     file: Open for writing; the lock is kept until it is closed.
     """
@@ -103,7 +114,7 @@ def try_lock(file: Any) -> bool:
         if sys.platform == "win32":
             import msvcrt
 
-            # A byte far behind the end: one that is locked can't be read by others.
+            # A byte far after the end, since others can't read a locked byte.
             place = file.tell()
             file.seek(1 << 62)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)

@@ -1,8 +1,8 @@
-"""Arithmetic of the layers: checks the input, then picks the kernel or array code.
+"""Arithmetic of the layers: check the input, then run a kernel or array code.
 
-The only module that chooses. The kernels serve every CPU backend of thinc; other
-backends run reference_ops. A failed build of the kernels fails the import: nothing
-falls back in silence.
+No other module chooses. The kernels serve every CPU backend of thinc; other backends
+run reference_ops. If the kernels were not built, the import fails: there is no silent
+fallback.
 """
 
 from typing import Any, Optional, Sequence, Tuple, cast
@@ -16,7 +16,7 @@ from . import _ops, reference_ops
 
 
 def has_kernels(ops: Ops) -> bool:
-    """Return whether these ops run the kernels, as all of the CPU do."""
+    """Return whether these ops run the kernels, as all ops for the CPU do."""
     return isinstance(ops, NumpyOps)
 
 
@@ -156,7 +156,7 @@ def scatter_add_sums(
 
 
 def mean_rows(ops: Ops, table: Floats2d, rows: Ints1d, lengths: Ints1d) -> Floats2d:
-    """Average the table rows of each segment; else as sum_rows."""
+    """Average the table rows of each segment; otherwise like sum_rows."""
     if not has_kernels(ops):
         return reference_ops.mean_rows(ops, table, rows, lengths)
     E, index, starts = _segments("mean_rows", table, rows, lengths)
@@ -168,7 +168,7 @@ def mean_rows(ops: Ops, table: Floats2d, rows: Ints1d, lengths: Ints1d) -> Float
 def scatter_add_means(
     ops: Ops, values: Floats2d, rows: Ints1d, lengths: Ints1d, n_rows: int
 ) -> Floats2d:
-    """Gradient of mean_rows to its table; else as scatter_add_sums."""
+    """Gradient of mean_rows to its table; otherwise like scatter_add_sums."""
     if not has_kernels(ops):
         return reference_ops.scatter_add_means(ops, values, rows, lengths, n_rows)
     return _scatter_add(_ops.scatter_add_means, values, rows, lengths, n_rows)

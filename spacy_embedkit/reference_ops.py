@@ -1,7 +1,7 @@
 """The kernels' maths as plain array code.
 
-It is what the tests hold the kernels against, and what runs on a GPU. The array
-functions take thinc's `Ops`, so that one text serves numpy and cupy.
+The tests compare the kernels with it, and it is what runs on a GPU. The array functions
+take thinc's `Ops`, so that the same code serves numpy and cupy.
 """
 
 from typing import List, Tuple
@@ -99,7 +99,7 @@ def max_rows(
     out = ops.alloc2f(len(counts), table.shape[1], dtype=table.dtype)
     which = ops.alloc2i(*out.shape) - 1
     if len(rows):
-        # thinc takes no segments of length 0.
+        # thinc does not take segments of length 0.
         best, place = ops.reduce_max(ops.as_contig(table[rows]), counts[filled])
         starts = (counts.cumsum() - counts)[filled]
         out[filled], which[filled] = best, rows[place + starts[:, None]]

@@ -218,12 +218,18 @@ class _Generation:
 
 def params_of(model: Model) -> List[NDArray]:
     """Return every weight of a model and its layers."""
-    return [
-        cast(NDArray, node.get_param(name))
-        for node in model.walk()
-        for name in node.param_names
-        if node.has_param(name)
-    ]
+    params: List[NDArray] = []
+    _add_params(model, params)
+    return params
+
+
+def _add_params(model: Model, params: List[NDArray]) -> None:
+    # Twice as fast as model.walk(), which matters for a single short doc.
+    for name in model.param_names:
+        if model.has_param(name):
+            params.append(cast(NDArray, model.get_param(name)))
+    for layer in model.layers:
+        _add_params(layer, params)
 
 
 def _find(generation: Optional[_Generation], keys: NDArray) -> NDArray:

@@ -295,11 +295,12 @@ HOSTILE = {
 def test_a_file_of_another_kind_is_refused(tmp_path, data):
     path = tmp_path / "model.bin"
     path.write_bytes(data)
-    assert "is not a file of weights, or was cut short" in refusal(path)
+    with pytest.raises(InputError, match="is not a file of weights, or was cut short"):
+        read_layers(path)
     assert gc.isenabled()
 
 
-@pytest.mark.parametrize("share", [0.01, 0.3, 0.7, 0.999])
+@pytest.mark.parametrize("share", [0.3, 0.999])
 def test_a_file_that_was_cut_short_is_refused(weights, share):
     path = weights()
     data = path.read_bytes()

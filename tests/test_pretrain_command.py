@@ -203,14 +203,7 @@ def test_training_starts_from_the_best_weights(pretrained):
     assert (start != first_weights(config, None)).any()
 
 
-def test_stock_pretrain_takes_a_config_with_our_block(tmp_path, corpus):
-    config = make_config(corpus, pretraining__max_epochs=1)
-    (tmp_path / "stock").mkdir()
-    stock_pretrain(config.interpolate(), tmp_path / "stock")
-    assert (tmp_path / "stock" / "model-last.bin").exists()
-
-
-def test_one_batch_an_update_gives_the_weights_of_stock(tmp_path, corpus):
+def test_weights_are_those_of_stock_from_the_same_config(tmp_path, corpus):
     config = make_config(corpus, **own(held_out=0.0))
     (tmp_path / "stock").mkdir()
     stock_pretrain(config.interpolate(), tmp_path / "stock")

@@ -1,33 +1,43 @@
-"""The spaCy project: its scripts, project.yml, assets, and the smoke workflow."""
+"""The spaCy project: its scripts, plans and configs, project.yml and assets."""
 
-import contextlib
 import hashlib
-import json
 import re
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import srsly
-from spacy.util import load_config
+from spacy.util import dict_to_dot, load_config, load_model_from_config
 from weasel.util.config import load_project_config
 
-from spacy_embedkit.experiments.plan import read_grid
+from spacy_embedkit.experiments.plan import read_plan
 
 from .helpers.checkout import ROOT
 from .helpers.project_scripts import assert_one_line_error, load_script, run_script
 
 common = load_script("common")
-train_runs = load_script("train_runs")
 
 
-def test_wrong_hash_stops_in_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "a.whl"
-    path.write_bytes(b"other")
-    result = run_script("fetch.py", "a==1", "0" * 64, path)
-    assert_one_line_error(result, "sha256 is d9298a10", "expected")
+def read_project_plan(name: str) -> Any:
+    """Read a plan of the project."""
+    return read_plan(ROOT / "configs" / f"{name}.toml")
+
+
+def filled(name: str) -> dict[str, Any]:
+    """Settings of a config of the project, with what spaCy fills when it trains."""
+    config = load_config(ROOT / "configs" / f"{name}.cfg", interpolate=False)
+    nlp = load_model_from_config(config, auto_fill=True)
+    return dict_to_dot(nlp.config.interpolate())
+
+
+def differing(first: str, second: str) -> set[str]:
+    """Names of the settings in which two configs of the project differ."""
+    one, two = filled(first), filled(second)
+    return {key for key in {**one, **two} if one.get(key, "") != two.get(key, "")}
 
 
 def test_missing_file_stops_in_one_line(tmp_path: Path) -> None:
@@ -45,121 +55,129 @@ def test_refusal_of_the_system_is_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("old", [None, "old"])
-def test_failure_leaves_the_target_as_it_was(tmp_path: Path, old: str | None) -> None:
-    target = tmp_path / "out"
-    if old:
-        target.mkdir()
-        (target / old).touch()
-    with contextlib.suppress(ZeroDivisionError), common.whole_output(target) as partial:
-        partial.mkdir()
-        (partial / "new").write_text(str(1 / 0))
-    assert [path.name for path in tmp_path.rglob("*")] == (["out", old] if old else [])
+def test_stock_and_ours_differ_in_embedding_backend_and_pretraining_alone() -> None:
+    allowed = (
+        r"components\.tok2vec\.model\.embed\..*"
+        # The encoders are one network, by two names.
+        r"|components\.tok2vec\.model\.encode\.@architectures"
+        r"|nlp\.before_creation.*"
+        # Only ours has vectors, and they may be in either kind of table.
+        r"|nlp\.vectors\..*"
+        # Only ours is pretrained; without its block spaCy would not load the weights.
+        r"|pretraining\..*|corpora\.pretrain\..*|paths\.raw_text"
+        r"|initialize\.before_init.*"
+    )
+    found = differing("stock", "ours")
+    assert found
+    assert [key for key in found if not re.fullmatch(allowed, key)] == []
+    stock, ours = filled("stock"), filled("ours")
+    embed = "components.tok2vec.model.embed"
+    assert stock[f"{embed}.attrs"] == ours[f"{embed}.attrs"]
+    assert stock[f"{embed}.rows"] == ours[f"{embed}.attr_rows"]
 
 
-def test_success_replaces_a_whole_folder(tmp_path: Path) -> None:
-    for name in ("old", "new"):
-        with common.whole_output(tmp_path / "out") as partial:
-            partial.mkdir()
-            (partial / name).touch()
-    assert [path.name for path in tmp_path.rglob("*")] == ["out", "new"]
+def test_stock_pretraining_of_the_grid_has_the_network_of_ours() -> None:
+    stock, ours = filled("efficiency_stock"), filled("efficiency")
+    prefix = "components.tok2vec.model."
+    names = {name for name in stock if name.startswith(prefix)}
+    kinds = {name for name in names if name.endswith("@architectures")}
+    assert len(kinds) == 3
+    for name in names - kinds:
+        assert stock[name] == ours[name]
 
 
-def test_full_disk_stops_in_one_line(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource")
-    limit = {
-        "preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+def test_transformer_and_cpu_pipeline_differ_in_the_network_alone() -> None:
+    # The plan sets it for both.
+    allowed = {"components.parser.min_action_freq"}
+    found = {
+        key
+        for key in differing("transformer", "efficiency")
+        if re.match(r"components\.(tagger|parser)\.|training\.score_weights", key)
+        and ".model.tok2vec." not in key
     }
-    code = "import signal, sys; open(sys.argv[1], 'wb').write(b'x' * 9999)"
-    command = ["--", "python", "-c", code, "OUT"]
-    result = run_script("keep_whole.py", tmp_path / "out", *command, **limit)
-    assert_one_line_error(result, "File too large")
-    assert not list(tmp_path.iterdir())
+    assert found == allowed
 
 
-def test_finished_run_is_known_again_until_an_input_changes(tmp_path: Path) -> None:
-    config = tmp_path / "a.cfg"
-    config.write_text("[a]")
-    done = tmp_path / "runs" / "a-0"
-    done.mkdir(parents=True)
-    for text, expected in (("[a]", True), ("[b]", False)):
-        config.write_text(text)
-        run = train_runs.Run("a-0", "a", 0, [str(config)], tmp_path / "runs")
-        run.inputs = train_runs.hash_inputs(run.arguments)
-        if expected:
-            (done / "run.json").write_text(json.dumps(run.facts()))
-        assert train_runs.is_finished(run) is expected
-
-
-def test_recipes_differ_in_embedding_and_backend_alone() -> None:
-    # The encoders are one network, by two names.
-    stock, ours = (
-        load_config(ROOT / "configs" / f"{x}.cfg") for x in ("stock", "ours")
-    )
-    assert stock["components"]["tok2vec"]["model"].pop("embed")
-    assert ours["components"]["tok2vec"]["model"].pop("embed")
-    assert stock["nlp"].pop("before_creation") is None
-    assert ours["nlp"].pop("before_creation")
-    # Only ours has vectors, and they may be in either kind of table.
-    assert stock["nlp"].pop("vectors") == {"@vectors": "spacy.Vectors.v1"}
-    assert ours["nlp"].pop("vectors") == {"@vectors": "spacy-embedkit.Vectors.v1"}
-    encoders = [x["components"]["tok2vec"]["model"]["encode"] for x in (stock, ours)]
-    assert [encoder.pop("@architectures") for encoder in encoders] == [
-        "spacy.MaxoutWindowEncoder.v2",
-        "spacy-embedkit.MaxoutWindowEncoder.v1",
+def test_variants_differ_by_the_ingredient_that_the_report_names() -> None:
+    plan = read_project_plan("ingredients")
+    assert [(x.name, x.base, x.variant) for x in plan.contributions] == [
+        (name, base.name, variant.name)
+        for name, (base, variant) in zip(
+            ("n-grams", "vectors", "pretraining"), pairwise(plan.variants), strict=True
+        )
     ]
-    # Only ours is pretrained; without its block spaCy would not load the weights.
-    assert stock.pop("pretraining") == {}
-    assert ours.pop("pretraining")["component"] == "tok2vec"
-    assert ours["corpora"].pop("pretrain")
-    assert ours["paths"].pop("raw_text", "missing") is None
-    assert stock["initialize"].pop("before_init") is None
-    assert ours["initialize"].pop("before_init")
-    assert stock == ours
+    stock, ngrams, unpretrained, ours = plan.variants
+    assert [plan.baseline, plan.best] == ["stock", "ours"]
+    assert (stock.config, stock.overrides) == (Path("configs/stock.cfg"), {})
+    no_vectors = {"components.tok2vec.model.embed.include_static_vectors": False}
+    assert dict_to_dot(ngrams.overrides) == no_vectors
+    vectors = {"paths.vectors": "vectors/portuguese/model"}
+    assert dict_to_dot(unpretrained.overrides) == vectors
+    assert dict_to_dot(ours.overrides) == vectors
+    assert [bool(variant.init_tok2vec) for variant in plan.variants] == [0, 0, 0, 1]
 
 
-def test_grid_compares_stock_pretraining_with_ours_on_one_network() -> None:
-    stock, ours = (
-        load_config(ROOT / "configs" / f"{x}.cfg")
-        for x in ("efficiency_stock", "efficiency")
-    )
-    models = [x["components"]["tok2vec"]["model"] for x in (stock, ours)]
-    assert models[1]["embed"].pop("cache_rows")
-    for model in models:
-        for layer in model.values():
-            if isinstance(layer, dict):
-                layer.pop("@architectures")
-    assert stock["components"] == ours["components"]
-    assert stock["training"] == ours["training"]
+def test_variants_of_distillation_see_the_same_annotation() -> None:
+    plan = read_project_plan("distil")
+    limits = {
+        variant.name: dict_to_dot(variant.overrides).get("corpora.train.limit")
+        for variant in plan.variants
+    }
+    own = {variant.name for variant in plan.variants if variant.train}
+    assert limits.pop("silver") is None
+    assert own == {"silver"}
+    assert limits == {"transformer": 200, "plain": 200, "distilled": 200}
+    commands = {x["name"]: x for x in load_project_config(ROOT)["commands"]}
+    [silver] = commands["silver-transformer"]["script"]
+    assert f"{plan.train} corpus/transformer/silver --docs 200" in silver
+    assert plan.best == "distilled"
 
 
-@pytest.mark.parametrize("name", ["grid", "tuning", "tuning_stock"])
-def test_grids_take_what_the_workflows_make(name: str) -> None:
-    grid = read_grid(ROOT / "configs" / f"{name}.toml")
-    assert (ROOT / grid.config).is_file()
+@pytest.mark.parametrize(
+    "name", ["distil", "grid", "ingredients", "tuning", "tuning_stock"]
+)
+def test_plans_take_what_the_workflows_make(name: str) -> None:
+    plan = read_project_plan(name)
     commands = load_project_config(ROOT)["commands"]
-    made = {path for command in commands for path in command["outputs"]}
-    cells = list(grid.cells())
-    found = {cell.weights.file(cell.seed, cell.amount.docs) for cell in cells}
-    paths = {grid.train, grid.dev, grid.test, *found} - {None}
-    assert [x for x in paths if made.isdisjoint(map(str, x.parents))] == []
-    assert any(cell.weights.name == grid.baseline for cell in cells)
+    made = {path for command in commands for path in command.get("outputs", [])}
+    paths = {plan.train, plan.dev, plan.test, plan.notes}
+    for variant, amount, seed in plan.trials():
+        assert (ROOT / (variant.config or plan.config)).is_file()
+        paths |= {variant.train, variant.weights(seed, amount.docs)}
+    files = [path for path in paths if path]
+    assert [x for x in files if made.isdisjoint(map(str, [x, *x.parents]))] == []
 
 
 def test_every_command_is_complete() -> None:
     project = load_project_config(ROOT)
-    for command in project["commands"]:
-        assert all(command[key] for key in ("help", "deps", "outputs")), command
+    workflows, commands = project["workflows"], project["commands"]
+    for command in commands:
+        assert command["help"]
+        # Those that run a workflow leave it to its steps what is done again.
+        runs = re.findall(r"project run (\w+)", " ".join(command["script"]))
+        assert set(runs) <= set(workflows)
+        assert runs or (command["deps"] and command["outputs"])
+        paths = [*command.get("deps", []), *command.get("outputs", [])]
         # Two variables side by side in a list come out as one string.
-        assert not [
-            path for path in command["deps"] + command["outputs"] if "," in path
-        ]
+        assert not [path for path in paths if "," in path]
         words = re.findall(r"(?:scripts|configs)/[\w.]+", " ".join(command["script"]))
         assert words == [word for word in words if (ROOT / word).exists()]
-    names = {command["name"] for command in project["commands"]}
-    workflows = {"all", "smoke", "english", "grid", "transformer"}
-    assert set(project["workflows"]) == workflows
-    assert set().union(*project["workflows"].values()) == names
+    names = [command["name"] for command in commands]
+    assert len(set(names)) == len(names)
+    assert {"all", "smoke", "english", "grid", "transformer"} < set(workflows)
+    assert set().union(*workflows.values()) == set(names)
+
+
+@pytest.mark.parametrize("dataset", ["portuguese", "smoke", "english"])
+def test_commands_of_a_dataset_have_names_of_their_own(dataset: str) -> None:
+    # project.lock has one entry for each name.
+    project = load_project_config(ROOT, overrides={"vars.dataset": dataset})
+    names = [command["name"] for command in project["commands"]]
+    assert len(set(names)) == len(names)
+    assert project["workflows"]["compared"] == [
+        f"compare-{dataset}",
+        f"package-{dataset}",
+    ]
 
 
 def test_assets_are_the_ones_described() -> None:
@@ -171,36 +189,60 @@ def test_assets_are_the_ones_described() -> None:
         assert (
             hashlib.sha256((ROOT / "assets" / name).read_bytes()).hexdigest() == digest
         )
+    packages = set(re.findall(r"\| ([\w-]+ [\d.]+) \(PyPI\)", text))
+    pinned = [
+        line.split()
+        for path in (ROOT / "assets").glob("*.txt")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "==" in line
+    ]
+    assert {name.replace("==", " ") for name, _ in pinned} == packages
+    assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", x) for _, x in pinned)
 
 
 @pytest.mark.slow
 def test_smoke_workflow_from_start_to_package(tmp_path: Path) -> None:
+    """With fewer steps than the workflow, which .ci/run runs as it is."""
     for name in ("configs", "scripts"):
         shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "assets").mkdir()
     for path in [ROOT / "project.yml", *(ROOT / "assets").glob("sample.*")]:
         shutil.copy(path, tmp_path / path.relative_to(ROOT))
+    project = srsly.read_yaml(tmp_path / "project.yml")
+    for command in project["commands"]:
+        if command["name"] == "sample":
+            command["script"][0] += (
+                " --vars.run.seeds 1 --vars.run.steps 4 --vars.run.eval 2"
+            )
+    srsly.write_yaml(tmp_path / "project.yml", project)
     command = [sys.executable, "-m", "spacy", "project", "run", "smoke", str(tmp_path)]
     first, second = (
         subprocess.run(command, capture_output=True, text=True) for _ in range(2)
     )
-    assert first.returncode == 0, first.stderr[-2000:]
-    assert {path.name for path in (tmp_path / "training/smoke/report").iterdir()} == {
-        "metrics.json",
-        "report.md",
-        "report.png",
-    }
+    assert first.returncode == 0, first.stdout[-1000:] + first.stderr[-2000:]
+    folder = tmp_path / "training/smoke"
     # spaCy says nothing where it leaves pretrained weights alone.
-    runs = tmp_path / "training/smoke/runs"
-    curves = [
-        [row["losses"] for row in srsly.read_jsonl(path)]
-        for path in (runs / f"{x}-0/log.jsonl" for x in ("ours", "unpretrained"))
+    results = [
+        srsly.read_json(folder / f"trials/{name}-all-0.json")
+        for name in ("ours", "unpretrained")
     ]
-    assert curves[0] != curves[1]
-    facts = srsly.read_json(tmp_path / "training/smoke/report/metrics.json")
-    assert len(facts["ingredients"]) == 3 * len(facts["comparison"])
+    assert results[0]["scores"] != results[1]["scores"]
+    report = srsly.read_json(folder / "report.json")
+    assert {row["name"] for row in report["contributions"]} == {
+        "n-grams",
+        "vectors",
+        "pretraining",
+    }
+    assert set(report["words_per_second"]) == {
+        "stock",
+        "ngrams",
+        "unpretrained",
+        "ours",
+    }
+    assert "raw text, documents: " in (folder / "report.html").read_text()
     [_wheel] = (tmp_path / "packages/smoke").rglob("dist/*.whl")
     [meta] = (tmp_path / "packages/smoke").glob("*/meta.json")
     assert any("spacy-embedkit" in x for x in srsly.read_json(meta)["requirements"])
-    steps = load_project_config(ROOT)["workflows"]["smoke"]
-    assert [step for step in steps if f"Skipping '{step}'" not in second.stdout] == []
+    steps = ["corpus-smoke", *(f"{x}-smoke" for x in ("learn", "teach", "compare"))]
+    skipped = [*steps, "package-smoke"]
+    assert [x for x in skipped if f"Skipping '{x}'" not in second.stdout] == []

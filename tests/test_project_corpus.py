@@ -13,8 +13,10 @@ import srsly
 from spacy.tokens import DocBin
 from spacy.training import Corpus, Example, JsonlCorpus
 
+from spacy_embedkit.checks import InputError
+
 from .helpers.checkout import ROOT
-from .helpers.project_scripts import load_script, run_script
+from .helpers.project_scripts import call_script, load_script
 
 SAMPLE = ROOT / "assets" / "sample.conllu"
 WORD = "1\tOi\toi\tINTJ\t_\t_\t_\t_\t_\t_"
@@ -37,10 +39,8 @@ def sample_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The corpus step on the sample of the smoke workflow."""
     out = tmp_path_factory.mktemp("project") / "corpus"
     raw = ["--raw", ROOT / "assets" / "sample.txt"]
-    result = run_script(
-        "make_corpus.py", out, "--lang", "pt", "--treebank", f"sample={SAMPLE}", *raw
-    )
-    assert result.returncode == 0, result.stderr
+    bank = f"sample={SAMPLE}"
+    call_script("make_corpus", out, "--lang", "pt", "--treebank", bank, *raw)
     return out
 
 
@@ -61,7 +61,7 @@ def test_split_comes_near_a_tenth_each() -> None:
 def test_split_of_few_documents_gives_each_part_one_or_refuses() -> None:
     result = make_corpus.split_documents({"a": 9, "b": 400, "c": 300})
     assert sorted(result.values()) == ["dev", "test", "train"]
-    with pytest.raises(common.ProjectError, match="give at least 3"):
+    with pytest.raises(InputError, match="give at least 3"):
         make_corpus.split_documents({"a": 1, "b": 1})
 
 
@@ -155,7 +155,7 @@ def test_parser_learns_nothing_from_docs_without_heads(headless: Path) -> None:
 )
 def test_bad_annotation_is_named_with_its_line(line: str, words: str) -> None:
     text = f"# sent_id = a-1\n{WORD}\n\n# sent_id = a-2\n{line}\n"
-    with pytest.raises(common.ProjectError, match=re.escape(words)) as caught:
+    with pytest.raises(InputError, match=re.escape(words)) as caught:
         list(conllu.read_sentences(text, "bank.conllu"))
     assert "bank.conllu" in str(caught.value)
     assert "line 5" in str(caught.value)
@@ -163,7 +163,7 @@ def test_bad_annotation_is_named_with_its_line(line: str, words: str) -> None:
 
 def test_heads_on_some_words_only_are_refused() -> None:
     text = "1\ta\ta\tX\t_\t_\t0\troot\t_\t_\n2\tb\tb\tX\t_\t_\t_\t_\t_\t_\n"
-    with pytest.raises(common.ProjectError, match="1 of 2 words have a head"):
+    with pytest.raises(InputError, match="1 of 2 words have a head"):
         list(conllu.read_sentences(text, "bank"))
 
 
@@ -171,11 +171,11 @@ def test_heads_on_some_words_only_are_refused() -> None:
     "text", ["", "\n\n", "# text = a\n\n", "1-2\tna\t" + "_\t" * 7 + "_\n"]
 )
 def test_annotated_file_without_sentences_is_refused(text: str) -> None:
-    with pytest.raises(common.ProjectError, match="bank: holds no sentence"):
+    with pytest.raises(InputError, match="bank: holds no sentence"):
         list(conllu.read_sentences(text, "bank"))
 
 
-def test_contractions_and_empty_nodes_are_no_words() -> None:
+def test_contractions_and_empty_nodes_are_not_words() -> None:
     [sentence] = [s for s in make_corpus.load(str(SAMPLE)) if s.document == "porto-01"][
         :1
     ]
@@ -223,17 +223,17 @@ def test_odd_raw_text_is_counted_and_kept(texts: list[str], what: str) -> None:
 
 
 def test_too_little_raw_text_is_refused() -> None:
-    with pytest.raises(common.ProjectError, match="holds 2 tokens, but at least 5"):
+    with pytest.raises(InputError, match="holds 2 tokens, but at least 5"):
         pack(["oi você"])
 
 
 @pytest.mark.parametrize("line", ['{"text": 3}', "[1]", "{", '{"txt": "a"}'])
 def test_bad_json_line_is_named(line: str) -> None:
-    with pytest.raises(common.ProjectError, match=r"raw\.jsonl, line 2: "):
+    with pytest.raises(InputError, match=r"raw\.jsonl, line 2: "):
         list(rawtext.read_jsonl('{"text": "a"}\n' + line, "raw.jsonl"))
 
 
-def test_surrogate_in_json_reaches_the_raw_text_mended(tmp_path: Path) -> None:
+def test_surrogate_in_json_reaches_the_raw_text_replaced(tmp_path: Path) -> None:
     path = tmp_path / "raw.jsonl"
     path.write_text('{"text": "um \\ud800 dois três quatro cinco"}\n', encoding="utf-8")
     docs, _ = pack([text for _, text in make_corpus.read_units(str(path))])
@@ -243,5 +243,5 @@ def test_surrogate_in_json_reaches_the_raw_text_mended(tmp_path: Path) -> None:
 def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "latin.txt"
     path.write_bytes("pão".encode("latin-1"))
-    with pytest.raises(common.ProjectError, match="byte 1 is not UTF-8"):
+    with pytest.raises(InputError, match="byte 1 is not UTF-8"):
         list(common.read_source(str(path)))

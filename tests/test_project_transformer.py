@@ -1,11 +1,9 @@
 """The workflow `transformer`: its own step, and all of it on a tiny transformer."""
 
 import re
-import shlex
 import shutil
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,11 @@ import pytest
 import spacy
 import srsly
 from spacy.tokens import DocBin
-from spacy.util import load_config
-from weasel.util.config import load_project_config
+
+from spacy_embedkit.checks import InputError
 
 from .helpers.checkout import ROOT
-from .helpers.project_scripts import assert_one_line_error, run_script
-
-COMMANDS = {x["name"]: x for x in load_project_config(ROOT)["commands"]}
+from .helpers.project_scripts import call_script
 
 
 def read_docs(path: Path) -> list[Any]:
@@ -46,11 +42,12 @@ def inputs(tmp_path: Path) -> list[Path]:
     return [tmp_path / x for x in ("pipeline", "raw.jsonl", "gold-all.spacy", "out")]
 
 
-def test_silver_is_beside_the_first_gold_documents(inputs: list[Path]) -> None:
-    result = run_script("silver.py", *inputs, "--docs", 2)
-    assert result.returncode == 0, result.stderr
-    said = ["gold.spacy: 2 documents, 4 words", "silver.spacy: 2 documents, 6 words"]
-    assert result.stdout.splitlines() == said
+def test_silver_is_beside_the_first_gold_documents(
+    inputs: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_script("silver", *inputs, "--docs", 2)
+    lines = ["gold.spacy: 2 documents, 4 words", "silver.spacy: 2 documents, 6 words"]
+    assert capsys.readouterr().out.splitlines() == lines
     out = inputs[-1]
     assert {path.name for path in out.iterdir()} == {"gold.spacy", "silver.spacy"}
     gold, silver = (read_docs(out / f"{x}.spacy") for x in ("gold", "silver"))
@@ -64,53 +61,18 @@ def test_silver_is_beside_the_first_gold_documents(inputs: list[Path]) -> None:
 def test_silver_refuses_documents_without_heads(inputs: list[Path]) -> None:
     nlp = spacy.blank("en")
     DocBin(docs=[nlp.make_doc("the cat")]).to_disk(inputs[2])
-    result = run_script("silver.py", *inputs)
-    assert_one_line_error(result, "gold.spacy: 'the cat' has no tags or no heads")
+    with pytest.raises(
+        InputError, match=r"gold\.spacy: 'the cat' has no tags"
+    ):
+        call_script("silver", *inputs)
     assert not inputs[-1].exists()
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])
 def test_silver_names_a_missing_input(inputs: list[Path], missing: int) -> None:
     inputs[missing] = inputs[missing].with_name("no-such")
-    assert_one_line_error(run_script("silver.py", *inputs), "no-such: no such f")
-
-
-def test_all_recipes_of_the_workflow_see_the_same_annotation() -> None:
-    options = [
-        shlex.split(command)
-        for step in ("tune", "train")
-        for command in COMMANDS[f"{step}-transformer"]["script"][:1]
-    ]
-    recipes = [
-        (shlex.split(recipe)[0], recipe + " ".join(words[words.index("--") :]))
-        for words in options
-        for name, recipe in pairwise(words)
-        if name == "--recipe"
-    ]
-    limit, gold = "--corpora.train.limit", "--paths.train corpus/transformer/train"
-    found = {name: (limit in text, gold in text) for name, text in recipes}
-    once = (True, True)
-    assert found.pop("silver") == (False, False)
-    assert found == {"transformer": once, "plain": once, "distilled": once}
-    [silver] = COMMANDS["silver-transformer"]["script"]
-    assert "--docs" in silver
-    assert "/train/" in silver
-    # The last is what is packaged.
-    assert recipes[-1][0] == "distilled"
-
-
-def test_transformer_and_cpu_pipeline_differ_in_the_network_alone() -> None:
-    ours, small = (
-        load_config(ROOT / "configs" / f"{x}.cfg")
-        for x in ("transformer", "efficiency")
-    )
-    # The project sets it for both.
-    small["components"]["parser"]["min_action_freq"] = 5
-    for name in ("tagger", "parser"):
-        for config in (ours, small):
-            config["components"][name]["model"].pop("tok2vec")
-        assert ours["components"][name] == small["components"][name]
-    assert ours["training"]["score_weights"] == small["training"]["score_weights"]
+    with pytest.raises(InputError, match="no-such: no such f"):
+        call_script("silver", *inputs)
 
 
 def write_treebank(folder: Path) -> None:
@@ -127,14 +89,15 @@ def write_treebank(folder: Path) -> None:
 
 SMALL = {
     "docs": 4,
-    "tune": {"seeds": 1, "steps": 4, "eval": 2},
+    "tune_steps": 4,
     "teach": {"epochs": 1, "steps": 10},
     "run": {"seeds": 1, "steps": 4, "eval": 2},
 }
 
 
 @pytest.mark.slow
-def test_transformer_workflow_from_start_to_package(tmp_path: Path) -> None:
+def test_transformer_workflow_from_start_to_report(tmp_path: Path) -> None:
+    """All but the wheel, which test_project has, on a tiny transformer."""
     pytest.importorskip("spacy_transformers", reason="needs the extra transformers")
     from .helpers.tiny_bert import make_bert
 
@@ -146,28 +109,25 @@ def test_transformer_workflow_from_start_to_package(tmp_path: Path) -> None:
     write_treebank(tmp_path / "ewt")
     bert = make_bert(tmp_path / "bert", layers=6, max_position_embeddings=512)
     project = srsly.read_yaml(ROOT / "project.yml")
-    project["vars"]["transformer"] = SMALL
-    project["vars"]["ewt_dir"] = "ewt"
-    project["vars"]["en"]["transformer"] = "bert"
+    project["vars"] |= {"transformer": SMALL, "ewt_dir": "ewt", "minilm": "bert"}
     steps = project["workflows"]["transformer"]
-    assert steps.pop(0) == "assets-transformer"
+    assert steps.pop(0) == "assets-minilm"
+    assert steps.pop() == "package-transformer"
     srsly.write_yaml(tmp_path / "project.yml", project)
     command = [sys.executable, "-m", "spacy", "project", "run", "transformer"]
-    first, second = (
-        subprocess.run([*command, str(tmp_path)], capture_output=True, text=True)
-        for _ in range(2)
-    )
-    assert first.returncode == 0, first.stdout[-1000:] + first.stderr[-2000:]
-    assert [step for step in steps if f"Skipping '{step}'" not in second.stdout] == []
-    folder = tmp_path / "training/transformer"
-    teacher = {path.name for path in (folder / "teacher").iterdir()}
+    result = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-1000:] + result.stderr[-2000:]
+    folder = tmp_path / "training"
+    teacher = {path.name for path in (folder / "transformer-teacher").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= teacher
     # What teaches is not what was there before.
-    weights = [x / "model.safetensors" for x in (Path(bert), folder / "teacher")]
+    weights = [
+        x / "model.safetensors" for x in (Path(bert), folder / "transformer-teacher")
+    ]
     assert weights[0].read_bytes() != weights[1].read_bytes()
-    facts = srsly.read_json(folder / "report/metrics.json")
-    assert list(facts["speed"]) == ["distilled", "plain", "silver", "transformer"]
-    sizes = {run["recipe"]: run["bytes"] for run in facts["runs"]}
-    assert len(sizes) == 4
-    assert {row["metric"] for row in facts["comparison"]} >= {"tag_acc", "dep_las"}
-    [_wheel] = (tmp_path / "packages/transformer").rglob("dist/*.whl")
+    report = srsly.read_json(folder / "transformer/report.json")
+    names = {"distilled", "plain", "silver", "transformer"}
+    assert set(report["words_per_second"]) == names
+    rows = report["comparisons"]
+    assert {row["variant"] for row in rows if row["metric"] == "dep_las"} == names
+    assert (folder / "transformer/best/meta.json").is_file()

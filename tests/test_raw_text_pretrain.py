@@ -1,11 +1,14 @@
-"""The corpus of raw text under stock `spacy pretrain`."""
+"""The corpus of raw text in stock `spacy pretrain`."""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import spacy
+from spacy.cli import app
 from thinc.api import Config
+from typer.testing import CliRunner
 
 CONFIG = """
 [paths]
@@ -57,35 +60,48 @@ n_characters = 2
 
 
 @pytest.fixture
-def pretrain(tmp_path):
+def pretrain(tmp_path, monkeypatch):
     """Run `spacy pretrain` in a folder with two files of raw text."""
+    monkeypatch.chdir(tmp_path)
     for i in range(2):
         lines = [f"This is line {k} of file {i} ." * (k % 9) for k in range(40)]
-        (tmp_path / f"raw-{i}.txt").write_text("\n".join(lines))
+        Path(f"raw-{i}.txt").write_text("\n".join(lines))
 
     def pretrain(text, *options):
         defaults = Config(spacy.blank("en").config)
         config = defaults.merge(Config().from_str(text, interpolate=False))
-        config.to_disk(tmp_path / "config.cfg")
-        command = [sys.executable, "-m", "spacy", "pretrain", "config.cfg", "out"]
-        return subprocess.run(
-            [*command, *options], cwd=tmp_path, capture_output=True, text=True
-        )
+        config.to_disk("config.cfg")
+        return CliRunner().invoke(app, ["pretrain", "config.cfg", "out", *options])
 
     return pretrain
 
 
 @pytest.mark.parametrize("objective", ["spacy", "spacy-embedkit"])
-def test_stock_pretraining_reads_the_corpus(tmp_path, pretrain, objective):
+def test_stock_pretraining_reads_the_corpus(pretrain, objective):
     config = CONFIG.replace('"spacy.PretrainC', f'"{objective}.PretrainC')
-    options = ["--paths.raw_text", "raw-*.txt", "--corpora.pretrain.cache_dir", "kept"]
-    run = pretrain(config, *options)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert (tmp_path / "out" / "model-last.bin").exists()
-    assert len(list((tmp_path / "kept").iterdir())) == 2
+    run = pretrain(config, "--paths.raw_text", "raw-*.txt")
+    assert run.exit_code == 0, run.output
+    assert Path("out/model-last.bin").exists()
 
 
 def test_stock_pretraining_names_the_missing_path(pretrain):
     run = pretrain(CONFIG)
-    assert run.returncode != 0
-    assert "RawText.v1: path is null" in run.stderr
+    assert run.exit_code != 0
+    assert "RawText.v1: path is null" in str(run.exception)
+
+
+@pytest.mark.slow
+def test_another_process_finds_the_cached_docs(pretrain):
+    options = ["--paths.raw_text", "raw-*.txt", "--corpora.pretrain.cache_dir", "kept"]
+    run = pretrain(CONFIG, *options)
+    assert run.exit_code == 0, run.output
+    files = sorted(Path("kept").iterdir())
+    assert len(files) == 2
+    code = (
+        "import spacy\n"
+        "from spacy_embedkit.readers import build_raw_text_v1 as build\n"
+        "corpus = build('raw-*.txt', max_length=20, cache_dir='kept')\n"
+        "list(corpus(spacy.blank('en')))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert sorted(Path("kept").iterdir()) == files

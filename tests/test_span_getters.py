@@ -17,7 +17,7 @@ from spacy_embedkit.span_getters import (
     build_sent_spans_v1,
     build_wordpiece_spans_v1,
 )
-from spacy_embedkit.text.boundaries import core_ranges, sentence_starts
+from spacy_embedkit.text.boundaries import core_ranges
 
 NLP = spacy.blank("en")
 SENTENCIZED = spacy.blank("en")
@@ -126,26 +126,6 @@ def test_paragraph_spans_cover_each_token_once(text, max_length):
     [spans] = build_paragraph_spans_v1(max_length)([doc])
     assert_covers(doc, spans)
     assert max(map(len, spans), default=0) <= max_length
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ('He left. "Why?" she said.', ["He", '"', "she"]),
-        ("(Yes.) “No!” Line\nbreak … on", ["(", "“", "Line", "break", "on"]),
-        ("Mr. Smith in the U.S. left", ["Mr."]),
-        ("東京です 。 はい", ["東京です", "はい"]),
-    ],
-)
-def test_sentences_are_guessed_where_a_doc_has_none(text, expected):
-    doc = NLP(text)
-    starts = [0, *sentence_starts(doc)]
-    assert [doc[int(i)].text for i in starts] == expected
-
-
-def test_annotated_sentences_win():
-    doc = Doc(NLP.vocab, words=["a", ".", "b", "c"], sent_starts=[1, 0, 0, 1])
-    assert sentence_starts(doc).tolist() == [0, 3]
 
 
 def make_byte_bpe(folder):
@@ -355,7 +335,7 @@ LONG = "cat unbelievable🙂  incomprehensible catastrophe: " * 12
 
 @pytest.fixture(scope="module")
 def short_bert(folders, tmp_path_factory):
-    """Folder of a BERT that cuts off what is behind its 64 positions."""
+    """Folder of a BERT that cuts texts off after 64 wordpieces."""
     from transformers import AutoModel, AutoTokenizer
 
     folder = tmp_path_factory.mktemp("short")

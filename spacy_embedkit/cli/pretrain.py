@@ -18,7 +18,7 @@ def pretrain(
             exists=True,
             dir_okay=False,
             allow_dash=True,
-            help="Config with a block [pretraining]; - for stdin.",
+            help="Config with a pretraining block; - for stdin.",
         ),
     ],
     output_dir: Annotated[
@@ -50,8 +50,8 @@ def pretrain(
 ) -> None:
     """Pretrain the tok2vec layer of a config on raw text.
 
-    Settings are overridden as in spacy pretrain: --paths.raw_text FILE. On Ctrl-C the
-    run is saved; --resume goes on with it.
+    Settings are overridden as in spacy pretrain: --paths.raw_text FILE.
+    On Ctrl-C the run is saved, and --resume goes on with it.
     """
     from spacy.cli._util import (
         import_code,

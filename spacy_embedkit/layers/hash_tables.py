@@ -1,4 +1,4 @@
-"""One table of learned rows for each attribute, addressed by hash."""
+"""A table of learned rows for each attribute, addressed by hash."""
 
 from typing import Any, Callable, List, Optional, Tuple, cast
 

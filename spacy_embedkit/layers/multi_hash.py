@@ -64,10 +64,9 @@ def match_nodes(model: Model) -> Optional[MultiHashNodes]:
 def _is_lookup(node: Model) -> bool:
     """Whether a node looks each column of its input up in a table of its own."""
     tables = node.layers if node._func is stock.concatenate else [node]
-    return all(
-        table._func is stock.chain
-        and [n._func for n in table.layers] == [stock.array_getitem, stock.hashembed]
-        for table in tables
+    inner = [part._func for table in tables for part in table.layers]
+    return inner == [stock.array_getitem, stock.hashembed] * len(tables) and all(
+        table._func is stock.chain for table in tables
     )
 
 

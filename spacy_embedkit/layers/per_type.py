@@ -7,7 +7,7 @@ import numpy
 from numpy.typing import NDArray
 from spacy.tokens import Doc
 from spacy.vectors import Mode, Vectors
-from thinc.api import Model
+from thinc.api import Dropout, Model
 from thinc.types import Floats2d
 
 from .. import ops
@@ -114,7 +114,6 @@ def per_type(
     *,
     include_static_vectors: bool,
     cache_rows: int,
-    dropout: Optional[Model] = None,
 ) -> Model[List[Doc], List[Floats2d]]:
     """Make a layer over types into an embedding layer for docs.
 
@@ -122,13 +121,13 @@ def per_type(
     columns: IDs of the attributes that the layer reads.
     include_static_vectors: Whether it reads the attribute of the vectors table too.
     cache_rows: Types whose rows are cached in prediction, 0 or more.
-    dropout: A layer for the tokens' rows, see run_per_type.
+    Dropout, off until somebody sets its rate, applies to tokens, see run_per_type.
     """
     return Model(
         f"per_type({layer.name})",
         forward,
         init=init,
-        layers=[layer] if dropout is None else [layer, dropout],
+        layers=[layer, Dropout(0.0)],
         dims={"nO": layer.maybe_get_dim("nO")},
         attrs={
             "columns": list(dict.fromkeys(columns)),
@@ -142,7 +141,7 @@ def forward(
     model: Model[List[Doc], List[Floats2d]], docs: List[Doc], is_train: bool
 ) -> Tuple[List[Floats2d], Callable]:
     """Run the inner layer once per type."""
-    layer, *rest = model.layers
+    layer, dropout = model.layers
     return run_per_type(
         model,
         docs,
@@ -150,7 +149,7 @@ def forward(
         columns=_columns(model, docs),
         embed=lambda types: layer(types, is_train),
         reads_vectors=model.attrs["include_static_vectors"],
-        dropout=rest[0] if rest else None,
+        dropout=dropout,
     )
 
 

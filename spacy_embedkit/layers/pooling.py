@@ -1,7 +1,7 @@
-"""Poolings: one row for each sequence of rows, zeros for a sequence without any.
+"""Pooling: one row for each sequence of rows, zeros for an empty sequence.
 
-thinc's layers of the same names give the same where every sequence has a row. Its
-max, first and last raise on one that has none, such as a token without wordpieces.
+thinc's layers of the same names give the same for sequences that have rows. Its max,
+first and last raise on empty ones, such as a token without wordpieces.
 """
 
 from typing import Any, Callable, Literal, Optional, Tuple, cast
@@ -57,14 +57,13 @@ def build_reduce_attention_v1(nO: Optional[int] = None) -> Model[Ragged, Floats2
     The weights are the softmax of X @ Q over each sequence. Q is zeros at first, so
     that training starts from the mean.
 
-    nO (int): Width of the rows; that of the first rows seen, if left out.
+    nO (Optional[int]): Width of the rows, 1 or more. None takes that of the first rows.
     Shapes: As in reduce_sum.v1, W being nO. Gradient: dX (M, W), and to Q.
-    Raises: As reduce_sum.v1, and ValueError, if nO is under 1 or rows are not nO wide.
+    Raises: As reduce_sum.v1, and ValueError if nO is below 1 or rows are not nO wide.
     Source: Yang et al. 2016, "Hierarchical Attention Networks for Document
         Classification", without their hidden layer; thinc's ParametricAttention.
     """
-    if nO is not None:
-        check_positive("reduce_attention.v1", nO=nO)
+    check_positive("reduce_attention.v1", nO=nO)
     return Model(
         "reduce_attention",
         attention_forward,
@@ -77,18 +76,18 @@ def build_reduce_attention_v1(nO: Optional[int] = None) -> Model[Ragged, Floats2
 def pool_rows(
     ops: Ops, table: Floats2d, index: Ints1d, lengths: Ints1d, kind: Kind
 ) -> Tuple[Floats2d, Backprop]:
-    """Pool table rows by their numbers, without a copy of them on the CPU.
+    """Pool table rows by their numbers, without copying them first on the CPU.
 
     table: (R, W) float32 or float64.
-    index: (M,) int32, entries 0..R-1; rows may come several times, or never.
-    lengths: (N,) int32, 0 or more, sum M: so many entries are of each sequence.
+    index: (M,) int32, entries 0..R-1, in any order, with or without repeats.
+    lengths: (N,) int32, 0 or more, sum M: the number of entries of each sequence.
     Returns (Y, backprop): Y (N, W), zeros for a sequence of length 0; backprop takes
         dY (N, W) to the gradient of the table, (R, W).
-    Raises: ValueError on shapes and lengths that do not fit, IndexError on a row that
-        the table has not, TypeError on other numbers.
+    Raises: ValueError on shapes and lengths that do not fit, IndexError on a row
+        outside the table, TypeError on other dtypes.
     """
     check_table("pool_rows", table)
-    # The kernels look at the lengths again; first and last would not see all of them.
+    # The kernels check the lengths again, but first and last do not pass all of them.
     kernels.segment_starts("pool_rows", cast(Ints1d, ops.to_numpy(lengths)), len(index))
     n_rows = len(table)
     if kind == "max":
@@ -186,7 +185,7 @@ def check_table(name: str, table: Any) -> None:
 
 
 def check_gradient(name: str, dY: Any, shape: Tuple[int, ...]) -> None:
-    """Raise ValueError unless the gradient has the shape of what was given out."""
+    """Raise ValueError unless the gradient has the shape of the output."""
     if dY.shape != shape:
         raise ValueError(
             f"{name}: the gradient is {dY.shape}, but the output was {shape}; give one "
@@ -201,7 +200,7 @@ def _reduction(kind: Kind) -> Model[Ragged, Floats2d]:
 def _ends(
     ops: Ops, index: Ints1d, lengths: Ints1d, kind: Kind
 ) -> Tuple[Ints1d, Ints1d]:
-    # Cuts each sequence down to one entry, so that the sum is that row.
+    # With one entry for each sequence, the sum is that row.
     counts = ops.asarray1i(lengths)
     ends = counts.cumsum()
     places = ends - 1 if kind == "last" else ends - counts
@@ -210,10 +209,10 @@ def _ends(
 
 
 def _query(model: Model[Ragged, Floats2d], X: Floats2d) -> Floats1d:
-    """Return the query; make it here where a parent never initialised its layers."""
+    """Return the query; make it here if a parent did not initialize its layers."""
     width = X.shape[1]
     if not len(X) and (model.has_dim("nO") is None or model.get_dim("nO") != width):
-        # Without rows there may be no width either, and none is needed.
+        # Without rows the width may be unknown, and is not needed.
         return model.ops.alloc1f(width)
     if model.has_dim("nO") is None:
         model.set_dim("nO", width)

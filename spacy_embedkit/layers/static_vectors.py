@@ -23,7 +23,7 @@ def static_vectors(
     """Embed each type as its row of the vocab's vectors table, projected.
 
     The table is read from the vocab and not trained. A word without a row gets what
-    the table gives it, zeros as a rule, and then adds nothing to the gradient of W.
+    the table returns for it, usually zeros, which add nothing to the gradient of W.
 
     nO (int): Width of an output row.
     nM (Optional[int]): Width that the table must have; None takes what it has.
@@ -69,7 +69,7 @@ def embed_stock(
     """Project the vectors of the types as spaCy's StaticVectors does.
 
     That layer zeroes the output of words without a vector, but lets their gradient
-    reach W by way of the table's last row. Ours, forward, does not.
+    reach W through the table's last row; our own, forward, does not.
     """
     V, missing = find_vectors(model, types)
     Y, backprop = project(model, V, is_train)

@@ -68,13 +68,14 @@ def sentence_starts(doc: Doc) -> NDArray:
     is_space, is_before_space = _spaces(doc)
     is_glued = numpy.concatenate([[False], ~is_before_space[:-1]])
     is_closer = find(CLOSER) | (find(AMBIGUOUS_CLOSER) & is_before_space)
+    is_mark = find(MARK)
+    is_end = is_mark | find(BREAK)
     is_skipped = is_space | (is_closer & is_glued)
-    is_end = find(MARK) | find(BREAK)
     # What decides is the last token that is not skipped, or that breaks the line.
     counts = is_end | ~is_skipped
     last = numpy.maximum.accumulate(numpy.where(counts, numpy.arange(len(doc)), 0))
     is_start = numpy.zeros(len(doc), dtype=bool)
-    is_start[1:] = is_end[last[:-1]] & ~is_skipped[1:]
+    is_start[1:] = is_end[last[:-1]] & ~(is_skipped | (is_mark & is_glued))[1:]
     return numpy.flatnonzero(is_start)
 
 

@@ -26,8 +26,9 @@ from .split import Counts
 
 logger = logging.getLogger("spacy")
 
-# Part of every key: goes up with a change of what docs are made, or how they are kept.
-FORMAT = 2
+# Part of every key: goes up when other docs are made. A file that is written in another
+# way is replaced when it is read.
+FORMAT = 1
 SUFFIX, PARTIAL = ".docs", ".partial"
 # A partial file of a killed run is removed when it is older.
 STALE_SECONDS = 24 * 3600
@@ -101,7 +102,8 @@ class DocsCache:
         except (FileNotFoundError, NotADirectoryError):
             pass
         except (zlib.error, ValueError) as err:
-            logger.warning("RawText: %s: damaged (%s); it is made anew", path, err)
+            what = "is damaged, or of an older version"
+            logger.warning("RawText: %s %s (%s); it is made anew", path, what, err)
         except OSError as err:
             self._warn(f"{describe_os_error(err, path)}; its docs are made anew")
         yield from self._keep(path, make, counts, n_read)

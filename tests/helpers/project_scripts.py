@@ -5,6 +5,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from .checkout import ROOT
 
 SCRIPTS = ROOT / "scripts"
@@ -15,6 +17,13 @@ def load_script(name: str) -> Any:
     if str(SCRIPTS) not in sys.path:
         sys.path.insert(0, str(SCRIPTS))
     return importlib.import_module(name)
+
+
+def call_script(name: str, *arguments: object) -> None:
+    """Do in this process what a script does on a command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [name, *map(str, arguments)])
+        load_script(name).main()
 
 
 def run_script(name: str, *arguments: object, **options: Any) -> Any:

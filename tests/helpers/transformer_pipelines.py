@@ -49,6 +49,27 @@ STOCK_MODEL = "spacy-transformers.TransformerModel.v3"
 STOCK_LISTENER = "spacy-transformers.TransformerListener.v1"
 TEXTS = ["the cat sat", "abc  the x", "the", "a b c d e f g h i j", "", "the cat 東 a"]
 
+# Schedules, to append to a config.
+SCHEDULE = """
+[components.transformer.model.trained_layers]
+@schedules = "spacy-embedkit.unfreeze.v1"
+frozen_steps = 2
+steps_per_layer = 1
+"""
+FACTOR = """
+[components.tagger.model.tok2vec.grad_factor]
+@schedules = "constant_then.v1"
+rate = {first}
+steps = 2
+
+[components.tagger.model.tok2vec.grad_factor.schedule]
+@schedules = "constant.v1"
+rate = {then}
+"""
+
+THAW = FACTOR.format(first=0.0, then=1.0)
+FREEZE = FACTOR.format(first=1.0, then=0.0)
+
 
 @cache
 def transformer() -> str:

@@ -167,8 +167,8 @@ def principal_components(
     """Return the rows' coordinates along their principal components, largest first.
 
     rows: (V, D) float32; their mean is taken off.
-    width: Largest number of components kept; None: all. remove_top: Components left
-        out before these.
+    width: Largest number of components kept; None: all.
+    remove_top: Components left out before these.
     Returns: (V, min(width, D - remove_top)) float32. Signs are chosen so that the
         largest entry of a component is positive. With all, distances stay the same.
     """
