@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_embedkit.checks import InputError
-from spacy_embedkit.vectors.sources import find_format, inputs, open_source
+from spacy_embedkit.vectors.sources import find_format, inputs, open_source, unpacking
 from spacy_embedkit.vectors.sources.inputs import open_input
 
 TEXT = "".join(f"wört{i} {i} {i / 7:.5f}\n" for i in range(300)).encode()
@@ -198,7 +198,7 @@ def test_encrypted_zip_is_refused(tmp_path):
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 def test_bombs_are_stopped(tmp_path, monkeypatch, compress):
-    monkeypatch.setattr(inputs, "MAX_BYTES", 2_000_000)
+    monkeypatch.setattr(unpacking, "MAX_BYTES", 2_000_000)
     path = save(tmp_path, compress(b"a 1\n" * 2_000_000))
     input = open_input(path)
     for unpack in (input.local, lambda: input.open().read()):
@@ -208,7 +208,7 @@ def test_bombs_are_stopped(tmp_path, monkeypatch, compress):
 
 @pytest.mark.parametrize("pack", [zipped, lambda **files: tarred("xz", **files)])
 def test_bombs_in_archives_are_stopped(tmp_path, monkeypatch, pack):
-    monkeypatch.setattr(inputs, "MAX_BYTES", 2_000_000)
+    monkeypatch.setattr(unpacking, "MAX_BYTES", 2_000_000)
     with pytest.raises(InputError, match="unpacks to more than 200 times the"):
         open_input(save(tmp_path, pack(vectors=b"a 1\n" * 2_000_000))).local()
 
@@ -234,7 +234,7 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
 
 def test_temporary_files_of_failed_unpacking_are_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(inputs, "HEAD_BYTES", 100)
-    monkeypatch.setattr(inputs, "BUFFER", 100)
+    monkeypatch.setattr(unpacking, "BUFFER", 100)
     monkeypatch.setattr(inputs.tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     input = open_input(save(tmp_path, PACKED["gz"][:-10]))

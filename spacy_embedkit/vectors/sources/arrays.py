@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from ...checks import InputError
 from .. import file_arrays
 from ..file_arrays import FileArray, cut_off, read_npy_header
-from .inputs import MAX_BYTES, MAX_RATIO, Input, unpacking
+from .inputs import Input
 from .source import Batch, Source, batches_of, row_name, rows_per_batch
+from .unpacking import MAX_BYTES, MAX_RATIO, unpacking
 from .word_lists import check_count, find_words
 
 TABLE_NAMES = ("embeddings", "embedding", "weight", "vectors", "embedding.weight")

@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import numpy
 from numpy.typing import NDArray
-from thinc.api import NumpyOps
+from thinc.backends import get_array_ops
 
 from ... import ops
 from ...checks import InputError
@@ -220,7 +220,7 @@ def _add_ngrams(
     table: Any = buckets[used].view("<f4")
     counts: Any = numpy.diff(starts)
     picked: Any = picks.astype("i")
-    rows += ops.sum_rows(NumpyOps(), table, picked, counts)
+    rows += ops.sum_rows(get_array_ops(table), table, picked, counts)
     rows *= (1.0 / (1 + counts)).astype("f")[:, None]
 
 

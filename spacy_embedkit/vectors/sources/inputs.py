@@ -1,60 +1,34 @@
-"""Open the file that the user named: in an archive, compressed, or standard input.
-
-No member of an archive is ever written under its own name.
-"""
+"""Open the file that the user named, unpacked, or standard input."""
 
 import atexit
-import bz2
 import functools
-import gzip
-import io
-import lzma
 import os
-import re
 import shutil
 import stat
-import struct
 import sys
-import tarfile
 import tempfile
-import zipfile
-import zlib
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, cast
+from pathlib import Path
+from typing import BinaryIO, Callable, Optional, cast
 
 from ...checks import InputError
 from ...io import describe_os_error
+from .unpacking import (
+    BUFFER,
+    ZIP,
+    Opener,
+    decompressed,
+    decompressor,
+    is_npz,
+    is_tar,
+    open_packed,
+    tar_member,
+    zip_member,
+)
 
 # Holds the first lines of any table; the format is detected from it.
 HEAD_BYTES = 1 << 20
-BUFFER = 1 << 20
-# Data that unpacks to more than both is taken for a zip bomb.
-MAX_RATIO, MAX_BYTES = 200, 100_000_000
-MAX_NAMES = 10
 STANDARD_INPUT = "standard input"
-_COMPRESSED: Dict[bytes, Callable[..., Any]] = {
-    rb"\x1f\x8b\x08": gzip.open,
-    rb"BZh[1-9](1AY&SY|\x17rE8P\x90)": bz2.open,
-    rb"\xfd7zXZ\x00": lzma.open,
-}
-_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-# What the libraries raise on broken data.
-_BROKEN = (
-    EOFError,
-    OSError,
-    ValueError,
-    LookupError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-    tarfile.TarError,
-)
-# Opens a stream, and leaves to the stack what has to be closed with it.
-Opener = Callable[[ExitStack], BinaryIO]
 
 
 @dataclass(frozen=True)
@@ -87,89 +61,33 @@ def open_input(path: str, member: Optional[str] = None) -> Input:
     open_file = cast(Callable[[], BinaryIO], functools.partial(file.open, "rb"))
     head = _read_head(label, open_file)
     opener: Optional[Opener] = None
-    if head.startswith(_ZIP) and not _is_npz(label, file):
-        label, opener = _zip_member(label, file, member)
-    elif _is_tar(file):
-        label, opener = _tar_member(label, file, member)
+    if head.startswith(ZIP) and not is_npz(label, file):
+        label, opener = zip_member(label, file, member)
+    elif is_tar(file):
+        label, opener = tar_member(label, file, member)
     elif member is not None:
         raise InputError(
             f"{label}: is not an archive, so it has no member {member!r}; name the "
             "file alone"
         )
     if opener is not None:
-        head = _read_head(label, functools.partial(_open_packed, label, size, opener))
-    if decompress := _decompressor(head):
-        opener = _decompressed(decompress, opener or (lambda parts: open_file()))
-        head = _read_head(label, functools.partial(_open_packed, label, size, opener))
-        if _decompressor(head):
+        head = _read_head(label, functools.partial(open_packed, label, size, opener))
+    if decompress := decompressor(head):
+        opener = decompressed(decompress, opener or (lambda parts: open_file()))
+        head = _read_head(label, functools.partial(open_packed, label, size, opener))
+        if decompressor(head):
             raise InputError(
                 f"{label}: is compressed more than once; unpack it, and name the file"
             )
     if opener is None:
         return Input(label, head, open_file, lambda: file)
-    open_stream = functools.partial(_open_packed, label, size, opener)
-    local = functools.cache(lambda: _save(open_stream(), label))
-    return Input(label, head, open_stream, local)
+    open_stream = functools.partial(open_packed, label, size, opener)
 
+    def local() -> Path:
+        with open_stream() as stream:
+            return _save(stream, label)
 
-@contextmanager
-def unpacking(label: str, done: int = 0) -> Iterator[None]:
-    """Turn what the body raises on broken data into an InputError.
-
-    done: Bytes that were unpacked before.
-    """
-    try:
-        yield
-    except InputError:
-        raise
-    except _BROKEN as err:
-        raise InputError(
-            f"{label}: the packed data is broken or cut off, about {done:,} bytes into "
-            f"what it unpacks to ({err or type(err).__name__}); get the file again"
-        ) from err
-
-
-class _Unpacked(io.RawIOBase):
-    """A stream of unpacked bytes that turns errors into InputError and stops bombs."""
-
-    def __init__(
-        self, label: str, packed: int, stream: BinaryIO, parts: ExitStack
-    ) -> None:
-        self._label, self._packed = label, packed
-        self._stream, self._parts = stream, parts
-        self._done = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill the buffer as far as there are bytes left."""
-        with unpacking(self._label, self._done):
-            data = self._stream.read(len(buffer))
-        self._done += len(data)
-        if self._done > max(MAX_RATIO * self._packed, MAX_BYTES):
-            raise InputError(
-                f"{self._label}: unpacks to more than {MAX_RATIO} times the "
-                f"{self._packed:,} bytes of the file; unpack it yourself if "
-                "you trust it"
-            )
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        """Close all streams below."""
-        if not self.closed:
-            super().close()
-            self._parts.close()
-
-
-def _open_packed(label: str, packed: int, opener: Opener) -> BinaryIO:
-    # packed: Bytes of the file on disk.
-    with unpacking(label), ExitStack() as parts:
-        stream = parts.enter_context(opener(parts))
-        raw = _Unpacked(label, packed, stream, parts.pop_all())
-    return cast(BinaryIO, io.BufferedReader(raw, BUFFER))
+    return Input(label, head, open_stream, functools.cache(local))
 
 
 def _read_head(label: str, open_stream: Callable[[], BinaryIO]) -> bytes:
@@ -178,17 +96,6 @@ def _read_head(label: str, open_stream: Callable[[], BinaryIO]) -> bytes:
     if not head:
         raise InputError(f"{label}: is empty; check how it was made or copied")
     return head
-
-
-def _decompressor(head: bytes) -> Optional[Callable[..., Any]]:
-    return next((f for magic, f in _COMPRESSED.items() if re.match(magic, head)), None)
-
-
-def _decompressed(decompress: Callable[..., Any], packed: Opener) -> Opener:
-    def opener(parts: ExitStack) -> BinaryIO:
-        return cast(BinaryIO, decompress(parts.enter_context(packed(parts)), "rb"))
-
-    return opener
 
 
 def _check_file(path: str) -> Path:
@@ -210,59 +117,6 @@ def _check_file(path: str) -> Path:
             "input, and name it -"
         )
     return Path(path)
-
-
-def _is_npz(label: str, file: Path) -> bool:
-    with unpacking(label), zipfile.ZipFile(file) as archive:
-        names = archive.namelist()
-    return bool(names) and all(name.endswith(".npy") for name in names)
-
-
-def _is_tar(file: Path) -> bool:
-    try:
-        return tarfile.is_tarfile(file)
-    except _BROKEN:
-        # Broken data that may be compressed: reading it finds the place.
-        return False
-
-
-def _zip_member(label: str, file: Path, wanted: Optional[str]) -> tuple[str, Opener]:
-    with unpacking(label), zipfile.ZipFile(file) as archive:
-        names = [info.filename for info in archive.infolist() if not info.is_dir()]
-    name = _choose(label, names, wanted)
-
-    def opener(parts: ExitStack) -> BinaryIO:
-        archive = parts.enter_context(zipfile.ZipFile(file))
-        return cast(BinaryIO, archive.open(name))
-
-    return f"{label}!{name}", opener
-
-
-def _tar_member(label: str, file: Path, wanted: Optional[str]) -> tuple[str, Opener]:
-    with unpacking(label), tarfile.open(file) as archive:
-        members = {info.name: info for info in archive if info.isreg()}
-    name = _choose(label, list(members), wanted)
-
-    def opener(parts: ExitStack) -> BinaryIO:
-        archive = parts.enter_context(tarfile.TarFile.open(file))
-        return cast(BinaryIO, archive.extractfile(members[name]))
-
-    return f"{label}!{name}", opener
-
-
-def _choose(label: str, names: List[str], wanted: Optional[str]) -> str:
-    if wanted is not None:
-        files = [name for name in names if name == wanted][:1]
-    else:
-        # macOS adds files that begin with "._".
-        files = [n for n in names if not PurePosixPath(n).name.startswith("._")]
-    if len(files) == 1:
-        return files[0]
-    if not names:
-        raise InputError(f"{label}: holds no files; name another archive or file")
-    listed = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
-    what = f"holds {len(names)} files" if wanted is None else f"has no file {wanted!r}"
-    raise InputError(f"{label}: {what}; choose a member of it, one of: {listed}")
 
 
 def _save(stream: BinaryIO, label: str) -> Path:

@@ -7,7 +7,7 @@ line may be a header instead.
 import codecs
 import re
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import List, Optional
 
 from ...checks import InputError
@@ -125,7 +125,7 @@ def find_layout(label: str, head: bytes) -> Layout:
             f"word and 1 to {MAX_WIDTH:,} numbers with spaces between"
         )
     begin = mark + (len(lines[0]) + 1) * (layout.line - 1)
-    return Layout(**{**vars(layout), "begin": begin})
+    return replace(layout, begin=begin)
 
 
 def _floret_layout(label: str, line: bytes) -> Optional[Layout]:
