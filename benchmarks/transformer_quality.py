@@ -13,6 +13,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.util import is_package
 
+from spacy_embedkit.experiments.measure import evaluate
+
 from .timing import Figure
 
 PRECISIONS = ["float32", "bfloat16", "int8"]
@@ -70,8 +72,8 @@ def accuracy(pipeline: str, gold: list[Doc]) -> list[Figure]:
             Example(Doc(nlp.vocab, words=[token.text for token in doc]), doc)
             for doc in gold
         ]
-        las = nlp.evaluate(examples)["dep_las"]
-        figures.append(Figure(f"trained pipeline, {precision}: LAS", 100 * las, "%"))
+        las = evaluate(nlp, examples)["dep_las"]
+        figures.append(Figure(f"trained pipeline, {precision}: LAS", las, "%"))
     return figures
 
 

@@ -22,7 +22,7 @@ from spacy_embedkit.experiments.comparison import Comparison, Comparisons
 from spacy_embedkit.experiments.comparison_report import conclude, write_report
 from spacy_embedkit.experiments.engine import run_plan
 from spacy_embedkit.experiments.measure import evaluate
-from spacy_embedkit.experiments.plan import read_plan
+from spacy_embedkit.experiments.plan_file import read_plan
 from spacy_embedkit.experiments.results import Outcome
 from spacy_embedkit.experiments.trials import (
     make_trials,
@@ -169,7 +169,7 @@ def test_killed_comparison_goes_on(write, folder):
     path, out = write(HEAD.replace("max_steps = 4", "max_steps = 4000")), folder / "out"
     code = (
         "import sys; from pathlib import Path\n"
-        "from spacy_embedkit.experiments.plan import read_plan\n"
+        "from spacy_embedkit.experiments.plan_file import read_plan\n"
         "from spacy_embedkit.experiments.engine import run_plan\n"
         "run_plan(read_plan(Path(sys.argv[1])), Path(sys.argv[2]))"
     )

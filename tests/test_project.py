@@ -14,7 +14,7 @@ import srsly
 from spacy.util import dict_to_dot, load_config, load_model_from_config
 from weasel.util.config import load_project_config
 
-from spacy_embedkit.experiments.plan import read_plan
+from spacy_embedkit.experiments.plan_file import read_plan
 
 from .helpers.checkout import ROOT
 from .helpers.project_scripts import assert_one_line_error, load_script, run_script

@@ -61,9 +61,7 @@ def test_silver_is_beside_the_first_gold_documents(
 def test_silver_refuses_documents_without_heads(inputs: list[Path]) -> None:
     nlp = spacy.blank("en")
     DocBin(docs=[nlp.make_doc("the cat")]).to_disk(inputs[2])
-    with pytest.raises(
-        InputError, match=r"gold\.spacy: 'the cat' has no tags"
-    ):
+    with pytest.raises(InputError, match=r"gold\.spacy: 'the cat' has no tags"):
         call_script("silver", *inputs)
     assert not inputs[-1].exists()
 

@@ -7,7 +7,7 @@ from spacy.training import Example
 from spacy.util import registry
 from thinc.api import use_ops
 
-from spacy_embedkit.experiments.plan import read_plan
+from spacy_embedkit.experiments.plan_file import read_plan
 from spacy_embedkit.pretraining.run.run_settings import read_settings
 
 from .helpers.checkout import NAMES, ROOT

@@ -50,7 +50,7 @@ def compare(
     from ..checks import InputError
     from ..experiments.comparison_report import write_report
     from ..experiments.engine import run_plan
-    from ..experiments.plan import read_plan
+    from ..experiments.plan_file import read_plan
     from ..experiments.results import read_outcome
 
     read = read_plan(plan, changes or [])

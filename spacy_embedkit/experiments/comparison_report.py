@@ -27,7 +27,7 @@ HEADER += ["errors removed", "seeds won", "it is", "seeds"]
 
 
 @dataclass
-class Table:
+class ReportTable:
     """A table of texts; marked has the rows of what got worse."""
 
     title: str
@@ -90,13 +90,13 @@ def write_report(plan: Plan, outcome: Outcome, out: Path) -> str:
     return render("comparison.md.jinja", **text, others=[], notes="")
 
 
-def score_tables(found: Comparisons, metrics: Sequence[str]) -> Iterator[Table]:
+def score_tables(found: Comparisons, metrics: Sequence[str]) -> Iterator[ReportTable]:
     """Yield a table of each set of docs and amount of annotation."""
-    tables: dict[str, Table] = {}
+    tables: dict[str, ReportTable] = {}
     for row in found.with_baseline():
         if row.metric in metrics:
             title = f"{row.split.title()} {row.set_name}, {amount_name(row.docs)}"
-            table = tables.setdefault(title, Table(title, HEADER))
+            table = tables.setdefault(title, ReportTable(title, HEADER))
             table.add(
                 row,
                 [
@@ -115,11 +115,13 @@ def score_tables(found: Comparisons, metrics: Sequence[str]) -> Iterator[Table]:
     yield from tables.values()
 
 
-def contribution_tables(found: Comparisons) -> Iterator[Table]:
+def contribution_tables(found: Comparisons) -> Iterator[ReportTable]:
     """Yield a table of what each ingredient brought on test, with all scores."""
     header = ["score", "test set", "docs", "without", "with", "difference"]
     for name, rows in found.contributions().items():
-        table = Table(f"What {name} brought", [*header, "seeds won", "with it is"])
+        table = ReportTable(
+            f"What {name} brought", [*header, "seeds won", "with it is"]
+        )
         for row in rows:
             table.add(
                 row,
@@ -138,10 +140,10 @@ def contribution_tables(found: Comparisons) -> Iterator[Table]:
             yield table
 
 
-def cost_tables(plan: Plan, outcome: Outcome) -> Iterator[Table]:
+def cost_tables(plan: Plan, outcome: Outcome) -> Iterator[ReportTable]:
     """Yield the table of words/s, size, training steps and seconds."""
     header = ["variant", "docs", "words/s, median", "lowest to highest", "MB on disk"]
-    table = Table("Cost", [*header, "steps", "training seconds by seed"])
+    table = ReportTable("Cost", [*header, "steps", "training seconds by seed"])
     for variant in plan.variants:
         for amount in plan.amounts:
             results = [

@@ -131,7 +131,8 @@ def _set_seed_and_weights(config: Config, seed: int, weights: Optional[Path]) ->
         initialize["before_init"] = CHECK
     # spaCy loads no weights where this block is empty.
     default = load_config(DEFAULT_CONFIG_PRETRAIN_PATH, interpolate=False)
-    config["pretraining"] = {**default["pretraining"], **config["pretraining"]}
+    given = config.get("pretraining", {})
+    config["pretraining"] = {**default["pretraining"], **given}
 
 
 def read_docs(path: Path) -> DocBin:
