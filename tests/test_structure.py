@@ -41,27 +41,6 @@ ROOMS = [
 ]
 OPTIONAL = ["torch", "transformers", "spacy_transformers", "cupy", "ray"]
 
-# What still breaks the rules; to be emptied.
-KNOWN = {
-    "vectors.spacy_files imports vectors.sources.places",
-    # Modules
-    "compare",
-    "teacher",
-    "text",
-    "weights",
-    # Classes
-    "Layer",
-    "Progress",
-    "Settings",
-    "Weights",
-    "_Reader",
-    # Users of _ops and NumpyOps
-    "pretraining.masked_model",
-    "vectors.build.collect",
-    "vectors.ngram_vectors",
-    "vectors.sources.fasttext",
-}
-
 
 @cache
 def modules() -> dict[str, Path]:
@@ -144,14 +123,11 @@ def test_no_import_goes_upwards():
         for other in imports(module)
         if room(other) > room(module)
     }
-    assert not upwards - KNOWN
+    assert not upwards
 
 
 def test_no_modules_import_each_other():
-    graph = {
-        module: {m for m in imports(module) if f"{module} imports {m}" not in KNOWN}
-        for module in modules()
-    }
+    graph = {module: imports(module) for module in modules()}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as err:
@@ -160,7 +136,7 @@ def test_no_modules_import_each_other():
 
 def test_no_two_modules_share_a_name():
     names = Counter(module.rpartition(".")[2] for module in modules())
-    assert not {name for name, n in names.items() if n > 1} - KNOWN
+    assert not {name for name, n in names.items() if n > 1}
 
 
 def test_no_two_classes_share_a_name():
@@ -170,7 +146,7 @@ def test_no_two_classes_share_a_name():
         for node in ast.walk(tree(module))
         if isinstance(node, ast.ClassDef)
     )
-    assert not {name for name, n in names.items() if n > 1} - KNOWN
+    assert not {name for name, n in names.items() if n > 1}
 
 
 def test_kernels_are_called_from_beside_them():
@@ -179,11 +155,11 @@ def test_kernels_are_called_from_beside_them():
     assert {kernel for _, kernel in pairs} == compiled
     for module, kernel in pairs:
         beside = module.rpartition(".")[0] == kernel.rpartition(".")[0]
-        assert beside or module in KNOWN, f"{module} imports {kernel}"
+        assert beside, f"{module} imports {kernel}"
 
 
 def test_only_ops_imports_its_kernels():
-    assert {m for m in modules() if "_ops" in imports(m)} - KNOWN == {"ops"}
+    assert {m for m in modules() if "_ops" in imports(m)} == {"ops"}
 
 
 def test_only_ops_asks_for_the_backend():
@@ -193,7 +169,7 @@ def test_only_ops_asks_for_the_backend():
         for node in ast.walk(tree(module))
         if isinstance(node, ast.alias) and node.name == "NumpyOps"
     }
-    assert users - KNOWN <= {"ops", "backend"}
+    assert users <= {"ops", "backend"}
 
 
 def run(code: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Literal, Optional, Sequence, Tuple
 import numpy
 from spacy.attrs import ORTH
 from spacy.tokens import Doc
-from thinc.api import Model, NumpyOps, Ops
+from thinc.api import Model, Ops
 from thinc.backends import get_array_ops
 from thinc.types import Floats2d, Ints1d
 
@@ -140,7 +140,7 @@ def forward(
     """Predict tokens of a batch with each head."""
     tok2vec, *output_layers = model.layers
     masking: Optional[Masking] = model.attrs["masking"]
-    lengths = NumpyOps().asarray1i([len(doc) for doc in docs])
+    lengths = cast(Ints1d, numpy.asarray([len(doc) for doc in docs], dtype="i"))
     n_tokens = int(lengths.sum())
     inputs, masked = docs, numpy.zeros(0, dtype="i")
     if masking is not None:
