@@ -266,6 +266,21 @@ def test_one_unknown_wordpiece_that_becomes_many_is_cut(folders, tokenizers):
     assert max(len(tokenizers["bert"](s.text)["input_ids"]) for s in spans) <= 40
 
 
+@pytest.mark.parametrize("context", [0, 2])
+@pytest.mark.parametrize("n_known", [1, 9])
+def test_cut_within_an_unknown_wordpiece_makes_more_cuts(
+    folders, tokenizers, context, n_known
+):
+    # BERT takes a word of over 100 letters as one unknown wordpiece, its parts not.
+    words = [*["xxxxxxxxxx"] * 11, *["-"] * n_known] * 12
+    doc = Doc(NLP.vocab, words=words, spaces=[False] * len(words))
+    [spans] = build_wordpiece_spans_v1(16, folders["bert"], context)([doc])
+    sizes = [len(tokenizers["bert"](span.text)["input_ids"]) for span in spans]
+    assert max(sizes) <= 16
+    cores = core_ranges(spans)
+    assert [i for core in cores for i in range(*core)] == list(range(len(doc)))
+
+
 def test_getter_is_copied_and_pickled(folders):
     docs = [NLP("the cat " * 30), NLP("")]
     getter = build_wordpiece_spans_v1(16, folders["bert"], context=2)
