@@ -1,11 +1,18 @@
-"""Scripts of the spaCy project, imported and run."""
+"""Scripts and steps of the spaCy project, imported and run."""
 
 import importlib
+import shlex
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+from spacy.cli import app
+from thinc.api import use_ops
+from typer.testing import CliRunner
+from weasel.util.config import load_project_config
+
+import spacy_embedkit.cli  # noqa: F401
 
 from .checkout import ROOT
 
@@ -24,6 +31,26 @@ def call_script(name: str, *arguments: object) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [name, *map(str, arguments)])
         load_script(name).main()
+
+
+def run_step(name: str, overrides: dict[str, Any], *options: str) -> None:
+    """Do in this process, in the current folder, what a step of the project does.
+
+    options: Of each of its commands, after those that it has.
+    """
+    project = load_project_config(ROOT, overrides=overrides)
+    commands = {command["name"]: command for command in project["commands"]}
+    for line in commands[name]["script"]:
+        _python, option, *words = shlex.split(line)
+        if option.startswith("scripts/"):
+            call_script(option.removeprefix("scripts/").removesuffix(".py"), *words)
+        elif option == "-c":
+            exec(words[0])  # A line of project.yml, which is ours.
+        else:
+            # The fast backend of a config would stay for the tests that come after.
+            with use_ops("numpy"):
+                result = CliRunner().invoke(app, [*words[1:], *options])
+            assert result.exit_code == 0, f"{line}\n{result.output}"
 
 
 def run_script(name: str, *arguments: object, **options: Any) -> Any:
