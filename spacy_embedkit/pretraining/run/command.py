@@ -146,7 +146,9 @@ def _report(run: Run, reason: str, say: Say) -> None:
         run.folder.write(PICTURE, svg.encode("utf8"))
     except ImportError as err:
         say(f"no picture: {err}")
-    run.folder.write(PAGE, report(run, reason, svg).encode("utf8"))
+    run.progress.seconds = run.seconds
+    page = report(run.parts, run.data, run.folder, run.progress, reason, svg)
+    run.folder.write(PAGE, page.encode("utf8"))
 
 
 def _survey(parts: RunParts, data: TrainingData, say: Say) -> None:

@@ -1,6 +1,6 @@
 """What a run shows: a table while it goes on, and one page that needs no other file."""
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from markupsafe import Markup
 from tqdm import tqdm
@@ -9,10 +9,9 @@ from wasabi import row as table_row
 from ...checks import import_extra
 from ...templates import render, svg_element
 from .run_folder import BEST, CONFIG, LAST, RunFolder
+from .run_settings import RunParts
 from .run_state import RunProgress
-
-if TYPE_CHECKING:
-    from .loop import Run
+from .training_data import TrainingData
 
 Row = Dict[str, Any]
 HEADER = ("words", "epoch", "minutes", "words/s", "train", "held out", "")
@@ -94,13 +93,20 @@ def picture(rows: Sequence[Row]) -> str:
     return svg_element(figure)
 
 
-def report(run: "Run", reason: str, svg: Optional[str]) -> str:
+def report(
+    parts: RunParts,
+    data: TrainingData,
+    folder: RunFolder,
+    progress: RunProgress,
+    reason: str,
+    svg: Optional[str],
+) -> str:
     """Return the page about a run, as HTML.
 
-    reason: Why it ended.
+    reason: Why it ended, a key of ENDS.
     svg: A picture of the losses, which is put in as it is.
     """
-    rows = run.progress.rows
+    rows = progress.rows
     columns = [(kind, name) for kind in KINDS for name in _heads(rows, kind)]
     header = [*HEADER[:4], "learn rate"]
     header += [f"{name}, {KINDS[kind]}" for kind, name in columns]
@@ -115,19 +121,19 @@ def report(run: "Run", reason: str, svg: Optional[str]) -> str:
     return render(
         "pretraining.html.jinja",
         title="Pretraining",
-        facts={"End": ENDS[reason], **_facts(run)}.items(),
+        facts={"End": ENDS[reason], **_facts(data, progress)}.items(),
         svg=Markup(svg or ""),
-        command=next_command(run.folder, run.progress),
+        command=next_command(folder, progress),
         header=header,
         rows=cells,
         best=max((i for i, row in enumerate(rows) if row["is_best"]), default=None),
-        settings=run.parts.settings.model_dump().items(),
-        config=run.parts.config.to_str(),
+        settings=parts.settings.model_dump().items(),
+        config=parts.config.to_str(),
     )
 
 
-def _facts(run: "Run") -> Dict[str, str]:
-    progress, found, held_out = run.progress, run.data.counts, run.data.held_out
+def _facts(data: TrainingData, progress: RunProgress) -> Dict[str, str]:
+    found, held_out = data.counts, data.held_out
     best = "none: no part of the corpus is held out"
     if progress.best is not None:
         best = f"{_short(progress.best)} after {progress.best_words:,} words ({BEST})"
@@ -137,7 +143,7 @@ def _facts(run: "Run") -> Dict[str, str]:
         "Held out": f"{len(held_out):,} documents with "
         f"{sum(map(len, held_out)):,} words",
         "Learned from": f"{progress.words:,} words in {progress.step:,} updates",
-        "Minutes": f"{run.seconds / 60:.1f}",
+        "Minutes": f"{progress.seconds / 60:.1f}",
         "Best held-out loss": best,
     }
 
