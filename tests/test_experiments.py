@@ -548,6 +548,7 @@ BAD = [
     ("docs = 3", "docs = 99", "has 20 docs, but an amount asks for 99"),
     ("docs = 3", "", "amounts[0].docs is missing"),
     ('[[variants]]\nname = "none"', "", "variants is missing"),
+    ('[[variants]]\nname = "none"', "[[weights]]", "rename it, and give another"),
     ('name = "none"', 'name = "a/b"', "variants[0].name is 'a/b': "),
     ('name = "none"', "", "variants[0].name is missing"),
     (

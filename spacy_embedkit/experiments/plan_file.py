@@ -24,6 +24,11 @@ def read_plan(path: Path, changes: Sequence[str] = ()) -> Plan:
         raise InputError(f"{path}: is not a TOML file ({one_line(err)})") from err
     except OSError as err:
         raise InputError(describe_os_error(err, path)) from err
+    if "weights" in data:
+        raise InputError(
+            f"{path}: [[weights]] is called [[variants]] now; rename it, and give "
+            "another output folder"
+        )
     for change in changes:
         _set(data, change)
     names = data.get("vars")
