@@ -1,6 +1,7 @@
 """Fixtures, the hypothesis profile and the order of the tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.vectors import Vectors
-from thinc.api import Config
+from thinc.api import Config, get_current_ops, set_current_ops
 
 from .helpers.checkout import ROOT
 
@@ -28,6 +29,14 @@ settings.load_profile("default")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run slow tests first, so that no worker ends alone with a long one."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(autouse=True)
+def keep_ops() -> Iterator[None]:
+    """Take back the backend that a test, or a config it trains, has chosen."""
+    ops = get_current_ops()
+    yield
+    set_current_ops(ops)
 
 
 @pytest.fixture
