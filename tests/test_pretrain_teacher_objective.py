@@ -21,6 +21,7 @@ pytest.importorskip("torch", reason="needs the extra transformers")
 pytest.importorskip("transformers", reason="needs the extra transformers")
 
 from .helpers.embeds import build_tok2vec
+from .helpers.pretraining_runs import make_config, run, sample_texts, write_jsonl
 from .helpers.tiny_bert import make_bert
 
 TEXTS = [
@@ -218,3 +219,20 @@ def test_missing_folder_and_too_many_components_are_named(docs, folder):
         objective(docs, "./nothing")
     with pytest.raises(InputError, match=r"width is 17, but .* is 16 wide"):
         objective(docs, folder, targets="pca", width=17)
+
+
+def test_checkpoint_of_another_rule_of_windows_is_refused(
+    folder, tmp_path, monkeypatch
+):
+    corpus = write_jsonl(tmp_path / "raw.jsonl", sample_texts())
+    block = {
+        "@architectures": "spacy-embedkit.PretrainTransformer.v1",
+        "transformer": str(folder),
+        "maxout_pieces": 2,
+        "hidden_size": 8,
+    }
+    config = make_config(corpus, pretraining__objective=block)
+    run(config, tmp_path / "out")
+    monkeypatch.setattr("spacy_embedkit.pretraining.run.run_settings.RULE", 1)
+    with pytest.raises(InputError, match="rule that cuts docs for a teacher was 2"):
+        run(config, tmp_path / "out", resume=True)

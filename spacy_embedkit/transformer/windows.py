@@ -10,6 +10,9 @@ from spacy.tokens import Doc
 
 from ..text.boundaries import even_cuts, sentence_starts, token_chars
 
+# Of the rule by which docs are cut: what is kept of another can't be mixed with it.
+RULE = 2
+
 
 @dataclass(frozen=True)
 class Window:

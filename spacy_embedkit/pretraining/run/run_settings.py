@@ -12,6 +12,7 @@ from thinc.api import Config, Model, Optimizer, fix_random_seed, set_gpu_allocat
 from thinc.config import ConfigValidationError
 
 from ...checks import InputError, one_line
+from ...transformer.windows import RULE
 from ..weights.tok2vec_hooks import find_layer
 from .training_data import Reader
 
@@ -195,7 +196,7 @@ def relevant_settings(parts: RunParts) -> Dict[str, Any]:
         *("nlp.", "components.", "pretraining.", "initialize.", f"{BLOCK}."),
         *("training.seed", f"{parts.pretraining['corpus']}."),
     )
-    return {
+    settings = {
         # As msgpack returns them.
         name: list(value) if isinstance(value, tuple) else value
         for name, value in dict_to_dot(config).items()
@@ -203,6 +204,10 @@ def relevant_settings(parts: RunParts) -> Dict[str, Any]:
         and name not in FREE
         and name.rsplit(".", 1)[-1] not in PATHS
     }
+    if "prepare" in parts.model.attrs:
+        # The targets of a teacher depend on where docs are cut.
+        settings["the rule that cuts docs for a teacher"] = RULE
+    return settings
 
 
 def check_same(before: Dict[str, Any], now: Dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from ...transformer.inference import (
     torch_threads,
 )
 from ...transformer.pretrained import check_layers, find_folder
-from ...transformer.windows import Window, cut_windows
+from ...transformer.windows import RULE, Window, cut_windows
 
 # Files of a transformer that decide what it gives for a text.
 MODEL_FILES = ("*.safetensors", "*.model", "vocab.*", "merges.txt", "*token*.json")
@@ -84,7 +84,8 @@ class Teacher:
     def identity(self) -> str:
         """A hash of all that decides about the rows, except for rounding."""
         chosen = self.settings
-        parts = [f"1 {sorted(self.layers)} {chosen.window} {chosen.precision}".encode()]
+        about = f"{RULE} {sorted(self.layers)} {chosen.window} {chosen.precision}"
+        parts = [about.encode()]
         names = {path for name in MODEL_FILES for path in self.folder.glob(name)}
         for path in sorted({*names, self.folder / "config.json"}):
             with path.open("rb") as file:
