@@ -110,12 +110,12 @@ def test_a_signal_stops_with_a_checkpoint(tmp_path, pretrained, monkeypatch, num
     with monkeypatch.context() as patch:
         send_signals(patch, number, 1)
         said = command(path, tmp_path / "out", status=130)
-    assert said.splitlines()[-1] == "Stopped; --resume goes on."
+    assert said.splitlines()[-1] == "Stopped; --resume continues."
     assert signal.getsignal(number) is handler
     assert (tmp_path / "out" / "model-last.bin").exists()
     said = command(path, tmp_path / "out", "--resume")
-    assert "goes on after " in said
-    assert "goes on after 0 " not in said
+    assert "continuing after " in said
+    assert "continuing after 0 " not in said
     assert result_of(tmp_path / "out") == result_of(done)
 
 
@@ -125,7 +125,7 @@ def test_a_second_signal_stops_at_once(tmp_path, pretrained, monkeypatch):
     path = write_config(tmp_path / "c.cfg", config)
     send_signals(monkeypatch, signal.SIGINT, 2)
     said = command(path, tmp_path / "out", status=130)
-    assert said.splitlines()[-1].startswith("Stopped at once; --resume goes on")
+    assert said.splitlines()[-1].startswith("Stopped at once; --resume continues")
 
 
 def test_a_signal_in_the_first_pass_is_one_line(tmp_path, pretrained, monkeypatch):

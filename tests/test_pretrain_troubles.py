@@ -166,7 +166,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, name):
         folder = RunFolder(tmp_path, said.append)
         # The damaged one never replaces the good one before it.
         assert folder.load_checkpoint() == {"n": 1}
-        assert said.pop().endswith("going on from checkpoint.previous.bin")
+        assert said.pop().endswith("continuing from checkpoint.previous.bin")
         folder.save_checkpoint({"n": n})
         assert folder.load_checkpoint() == {"n": n}
 
@@ -176,7 +176,7 @@ def test_a_run_goes_on_from_the_checkpoint_before(finished):
     before = result_of(folder)
     (folder / CHECKPOINT).write_bytes(b"nothing")
     said = run(config, folder, resume=True)
-    assert any("going on from checkpoint.previous.bin" in line for line in said)
+    assert any("continuing from checkpoint.previous.bin" in line for line in said)
     assert result_of(folder) == before
 
 
@@ -347,7 +347,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, corpus, monkeypat
 
 def test_what_is_in_the_way_is_not_overwritten(tmp_path, corpus, finished):
     config, folder = finished
-    fails(config, folder, "holds a run; give --resume to go on with it")
+    fails(config, folder, "holds a run; give --resume to continue it")
     other = tmp_path / "other"
     other.mkdir()
     (other / "config.cfg").write_text("mine")

@@ -51,7 +51,7 @@ def pretrain(
     """Pretrain the tok2vec layer of a config on raw text.
 
     Settings are overridden as in spacy pretrain: --paths.raw_text FILE.
-    On Ctrl-C the run is saved, and --resume goes on with it.
+    On Ctrl-C the run is saved, and --resume continues it.
     """
     from spacy.cli._util import (
         import_code,
@@ -67,7 +67,7 @@ def pretrain(
 
     if resume and force:
         raise InputError(
-            "--resume goes on with a run and --force replaces it; give one of them"
+            "--resume continues a run and --force replaces it; give one of them"
         )
     overrides = parse_config_overrides(ctx.args)
     import_code(code_path)
@@ -91,7 +91,7 @@ def pretrain(
                 say=typer.echo,
             )
         except KeyboardInterrupt:
-            typer.echo("Stopped at once; --resume goes on from the last checkpoint.")
+            typer.echo("Stopped at once; --resume continues from the last checkpoint.")
             raise typer.Exit(STOPPED) from None
     if reason == "signal":
         raise typer.Exit(STOPPED)

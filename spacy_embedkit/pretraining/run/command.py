@@ -110,7 +110,7 @@ def _train(
             run.save()
         else:
             run.restore(checkpoint)
-            say(f"goes on after {run.progress.words:,} words")
+            say(f"continuing after {run.progress.words:,} words")
         run.folder.write(CONFIG, config.to_str(interpolate=False).encode())
         reason = run.train(stop)
         if run.parts.settings.report:

@@ -49,7 +49,7 @@ class RunFolder:
             return
         if has_run:
             raise InputError(
-                f"{self.path}: holds a run; give --resume to go on with it, --force to "
+                f"{self.path}: holds a run; give --resume to continue it, --force to "
                 "replace it, or name a new folder"
             )
         if any(not name.startswith(".") for name in names):
@@ -104,7 +104,7 @@ class RunFolder:
             header, body = data[: HEADER.size], data[HEADER.size :]
             if header == _header(body):
                 if damaged:
-                    self._warn(f"{damaged[0]}; going on from {path.name}")
+                    self._warn(f"{damaged[0]}; continuing from {path.name}")
                 self._last_is_good = path.name == CHECKPOINT
                 return srsly.msgpack_loads(body)
             damaged.append(

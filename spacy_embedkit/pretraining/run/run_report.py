@@ -1,4 +1,4 @@
-"""What a run shows: a table while it goes on, and one page that needs no other file."""
+"""What a run shows: a table while it trains, and one page that needs no other file."""
 
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
@@ -20,8 +20,8 @@ KINDS = {"train_loss": "train", "held_out_loss": "held out"}
 ENDS = {
     "epochs": "All epochs are done.",
     "patience": "Done: the held-out loss no longer falls.",
-    "time": "Done: the time is up; --resume with more --max-minutes goes on.",
-    "signal": "Stopped; --resume goes on.",
+    "time": "Done: the time is up; --resume with more --max-minutes continues.",
+    "signal": "Stopped; --resume continues.",
 }
 
 

@@ -73,7 +73,7 @@ class Targets:
         """Fit the reduction to the first docs, and keep the targets of all on disk.
 
         docs: The whole corpus; they are read as far as there is something to do.
-        Interrupted and called again with the same docs, it goes on where it was, and
+        Interrupted and called again with the same docs, it continues where it was, and
         what it keeps is the same to the bit, on one machine and number of threads.
         Progress goes to standard error if that is a terminal.
         """
