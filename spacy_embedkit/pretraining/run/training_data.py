@@ -209,8 +209,8 @@ class _CountedSizes:
 
 
 def _count_draws(batcher: Batcher) -> Tuple[Batcher, List[_CountedSizes]]:
-    # The batchers of spaCy are partial functions; a schedule of sizes continues from one
-    # epoch to the next.
+    # The batchers of spaCy are partial functions; a schedule of sizes continues in the
+    # next epoch.
     if not isinstance(batcher, partial):
         return batcher, []
     counted = {
