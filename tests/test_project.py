@@ -91,6 +91,8 @@ def test_stock_pretraining_of_the_grid_has_the_network_of_ours() -> None:
 
 
 def test_transformer_and_cpu_pipeline_differ_in_the_network_alone() -> None:
+    reason = "needs pip install 'spacy-embedkit[transformers]'"
+    pytest.importorskip("spacy_transformers", reason=reason)
     # The plan sets it for both.
     allowed = {"components.parser.min_action_freq"}
     found = {
