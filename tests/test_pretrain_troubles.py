@@ -77,7 +77,10 @@ def test_patience_needs_a_held_out_part(tmp_path, corpus):
     [
         ({"pretraining__component": "tagger"}, "component is 'tagger', but .* tok2vec"),
         ({"pretraining__layer": "encoder"}, "layer is 'encoder', but .* has"),
-        ({"pretraining__corpus": "corpora.raw"}, "no such block"),
+        (
+            {"pretraining__corpus": "corpora.raw"},
+            "which the config does not have; name",
+        ),
         ({"pretraining__max_epochs": 0}, "max_epochs is 0"),
         ({"pretraining__objective__hidden_size": 0}, "hidden_size is 0"),
         (own(patince=3), "patince, which is not a setting; .* patience"),

@@ -42,10 +42,10 @@ def compare(
         typer.Option("--set", metavar="KEY=VALUE", help="Change the plan: seeds=2."),
     ] = None,
 ) -> None:
-    """Train variants of a config, and report what makes which difference.
+    """Train variants of a config, and report the differences.
 
     Each variant, amount of annotation and seed is a trial of its own, chosen by dev and
-    scored on test once; its result is a file, and what is there is not done again.
+    scored on test once. Finished trials are not repeated.
     """
     from ..checks import InputError
     from ..experiments.comparison_report import write_report

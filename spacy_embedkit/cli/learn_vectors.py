@@ -125,7 +125,7 @@ def distill(
     dtype: DTypeOption = "float32",
     name: Name = None,
 ) -> None:
-    """Make static vectors for the words of a text out of a transformer."""
+    """Extract static vectors for the words of a text from a transformer."""
     from ..checks import InputError
     from ..io import check_output
     from ..vectors.build.distill import distill as distill_vectors

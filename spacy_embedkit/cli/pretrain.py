@@ -31,7 +31,7 @@ def pretrain(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", "-r", help="Go on with the run in OUT, if there is one."
+            "--resume", "-r", help="Continue the run in OUT, if there is one."
         ),
     ] = False,
     force: Annotated[

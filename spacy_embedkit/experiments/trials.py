@@ -47,7 +47,7 @@ class Trial:
 
     @property
     def steps(self) -> int:
-        """Updates that it takes at most; 1 if there is no limit."""
+        """Largest number of updates; 1 without a limit."""
         return int(self.config["training"].get("max_steps") or 1)
 
     @property

@@ -52,8 +52,8 @@ class RawTextCorpus:
     def __call__(self, nlp: Language) -> Iterator[Doc]:
         """Return the docs of one pass, in an order drawn from numpy's random state.
 
-        Raises: InputError by the call, if there is no path or a file is missing;
-            InputError by reading, if a file is broken or there is no text.
+        Raises: InputError, when called, if the path is null or a file is missing; when
+            read, if a file is broken or no file has text.
         """
         if not self.files:
             self.files = self._find()

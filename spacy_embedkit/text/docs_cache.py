@@ -57,7 +57,7 @@ class DocsCache:
         settings: What else the docs depend on; JSON can hold it.
         The name depends on path, size and time of the file, and on the tokenizer with
         its rules; not on the libraries that it calls.
-        Raises: OSError, if there is no such file.
+        Raises: OSError if the file does not exist.
         """
         tokenizer: Any = nlp.tokenizer
         try:

@@ -23,7 +23,7 @@ def find_folder(name: str) -> Path:
     """Return the folder of a transformer, downloaded from the hub if need be.
 
     name: As in load_pretrained.
-    Raises: InputError, if there is no such folder or model.
+    Raises: InputError if the folder or model does not exist.
     """
     check_name(name)
     if Path(name).is_dir():
@@ -144,8 +144,8 @@ def save_transformer(pipeline: str, folder: Path, component: Optional[str]) -> s
 
     pipeline: Folder or package. component: Whose transformer, if there are several.
     Returns: What was written, in one line.
-    Raises: InputError, if there is no such pipeline or transformer, or the folder holds
-        something else; ImportError naming the extra.
+    Raises: InputError if the pipeline or transformer does not exist, or the folder
+        holds something else; ImportError naming the extra.
     """
     import_extra("spacy_transformers", "transformers")
     check_output(folder, replaces=CONFIG_FILE)

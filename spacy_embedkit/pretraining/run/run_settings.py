@@ -153,7 +153,8 @@ def _build(config: Config, settings: RunSettings, seed: int) -> RunParts:
         corpus = dot_to_object(filled, block["corpus"])
     except KeyError as err:
         raise InputError(
-            f"[pretraining] corpus is {block['corpus']!r}, but there is no such block"
+            f"[pretraining] corpus is {block['corpus']!r}, which the config does not "
+            "have; name a block such as corpora.pretrain"
         ) from err
     reader = registry.resolve({"corpus": corpus})["corpus"]
     layer = find_layer(nlp, "[pretraining]", block["component"], block["layer"])

@@ -109,7 +109,7 @@ class TrainingData:
         """Read the corpus once: count it, and choose the held-out part.
 
         prepare: Called with all documents, held-out ones included.
-        Raises: InputError if there are no words.
+        Raises: InputError if the corpus has no words.
         """
 
         def all_docs() -> Iterator[Doc]:

@@ -88,8 +88,8 @@ class Targets:
     def __call__(self, docs: List[Doc]) -> NDArray:
         """Return the targets of all tokens, (N, width) float32, from disk if possible.
 
-        Rows of NaN for tokens that the teacher has no row for. If there is no reduction
-        yet, it is fitted to these docs.
+        Tokens without a row from the teacher get NaN. A reduction that is not fitted
+        yet is fitted to these docs.
         """
         docs = [doc for doc in docs if len(doc)]
         keys = [hash_doc(doc) for doc in docs]

@@ -50,7 +50,7 @@ class TeacherSettings:
 class Teacher:
     """Rows of tokens from a transformer, which is loaded when it is first called.
 
-    Raises: InputError, if there is no such transformer or it has fewer layers;
+    Raises: InputError if the transformer does not exist or has fewer layers;
         ImportError naming the extra.
     """
 

@@ -15,7 +15,7 @@ def find_layer(nlp: Language, where: str, component: str, layer: str) -> Model:
     """Return a layer by component and reference, as [pretraining] names it.
 
     where: Block or function that names the layer, for errors.
-    Raises: InputError if there is no such component or layer.
+    Raises: InputError if the component or layer does not exist.
     """
     if component not in nlp.component_names:
         raise InputError(
