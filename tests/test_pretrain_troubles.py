@@ -1,10 +1,8 @@
 """An error ends a run with one line, and leaves a good checkpoint."""
 
 import errno
-import multiprocessing
 import os
 import shutil
-import sys
 from functools import partial
 
 import pytest
@@ -24,6 +22,7 @@ from .helpers.pretraining_runs import (
     sample_texts,
     write_jsonl,
 )
+from .helpers.processes import exit_code, start_process
 
 
 @pytest.fixture
@@ -244,19 +243,15 @@ def _run_limited(config, folder, limit):
         os._exit(3 if "File too large" in str(err) else 4)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
 def test_a_real_limit_of_the_system_stops_it(tmp_path, pretrained):
     config, done = pretrained
     size = (done / CHECKPOINT).stat().st_size
-    context = multiprocessing.get_context("fork")
+    folder = tmp_path / "full"
     # Room for the first checkpoint, but not for one with the state of the optimizer.
-    args = (config.to_bytes(), tmp_path / "full", size // 2)
-    process = context.Process(target=_run_limited, args=args)
-    process.start()
-    process.join(60)
-    assert process.exitcode == 3
-    run(config, tmp_path / "full", resume=True)
-    assert result_of(tmp_path / "full") == result_of(done)
+    process = start_process(_run_limited, config.to_bytes(), folder, size // 2)
+    assert exit_code(process) == 3
+    run(config, folder, resume=True)
+    assert result_of(folder) == result_of(done)
 
 
 @pytest.mark.parametrize(
