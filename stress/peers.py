@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+from tests.helpers.hub_models import make_hub
 
-from tests.helpers.hub_models import make_hub  # noqa: E402
+HERE = Path(__file__).parent
 
 # Modules of the layers of stock, and ours that take their place.
 PLACES = {
@@ -84,7 +83,3 @@ def main() -> None:
     if found := troubles(*outcomes):
         sys.exit("\n".join(["error: tests of spacy-transformers:", *found]))
     print(f"{len(outcomes[0])} tests of spacy-transformers pass with stock and ours")
-
-
-if __name__ == "__main__":
-    main()
