@@ -67,7 +67,7 @@ def troubles(stock: dict, ours: dict) -> list[str]:
 
 
 def main() -> None:
-    """Run both at once, one thread each."""
+    """Run the tests of spacy-transformers with stock and with our layers."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         make_hub(folder / "hub")

@@ -19,7 +19,7 @@ from thinc.api import chain
 from spacy_embedkit.transformer import builders as ours
 from spacy_embedkit.transformer import listener, model
 
-OUTCOMES = defaultdict(lambda: {"outcome": "passed", "layers": []})
+OUTCOMES: dict[str, dict] = defaultdict(lambda: {"outcome": "passed", "layers": []})
 STOCK, OURS = "spacy-transformers", "spacy-embedkit"
 MODEL = "TransformerModel"
 # Functions of spacy_transformers.architectures, which its entry points name.
