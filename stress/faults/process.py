@@ -1,0 +1,144 @@
+"""Commands in processes that start at once, and end where they are told to."""
+
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Optional, Sequence
+
+from .place import Place
+
+MAX_SECONDS = 600
+# torch, spacy-transformers and others take seconds.
+PRELOADED = [
+    "spacy.cli",
+    "spacy_embedkit.cli",
+    "spacy_embedkit.pretraining.run.command",
+    "spacy_embedkit.experiments.engine",
+    "spacy_transformers",
+]
+# Events of the interpreter, see sys.addaudithook, before a change of a folder.
+CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link")
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+@dataclass(frozen=True)
+class Trap:
+    """A signal that a process sends itself before its nth change of its folder."""
+
+    event: int
+    number: int
+
+
+class Events:
+    """Counts changes of a folder, as the interpreter announces them."""
+
+    def __init__(self, folder: Path, trap: Optional[Trap]) -> None:
+        self.folder = str(folder)
+        self.trap = trap
+        self.n = 0
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Count an event, and spring the trap."""
+        if event != "open" and event not in CHANGES:
+            return
+        if event == "open" and not arguments[2] & WRITING:
+            return
+        paths = [p for p in arguments if isinstance(p, (str, bytes, os.PathLike))]
+        # Inside of shutil.rmtree, names are relative to a handle.
+        if any(
+            self.folder in os.fsdecode(path) or event in ("os.remove", "os.rmdir")
+            for path in paths
+        ):
+            self.n += 1
+            if self.trap and self.n == self.trap.event:
+                os.kill(os.getpid(), self.trap.number)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a command is run: name of its messages, trap, largest file in bytes."""
+
+    name: str = "run"
+    trap: Optional[Trap] = None
+    max_bytes: Optional[int] = None
+
+
+PLAIN = Options()
+
+
+def run_command(arguments: Sequence[str], place: Place, options: Options) -> None:
+    """Run a command of spaCy, in a process of its own."""
+    os.setsid()
+    for number, stream in ((1, "out"), (2, "err")):
+        path = place.logs / f"{options.name}.{stream}"
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(handle, number)
+    os.environ["TMPDIR"] = str(place.temporary)
+    tempfile.tempdir = None
+    if options.max_bytes is not None:
+        limits = (options.max_bytes, resource.RLIM_INFINITY)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    events = Events(place.work, options.trap)
+    try:
+        call(arguments, place.logs / f"{options.name}.ready", events)
+    finally:
+        (place.logs / f"{options.name}.events").write_text(str(events.n))
+
+
+def call(arguments: Sequence[str], ready: Path, events: Optional[Events]) -> None:
+    """Run a command of spaCy as its command line does; SystemExit says how it ended."""
+    from spacy.cli import app
+    from spacy.util import registry
+    from typer.main import get_command
+
+    registry.cli.get_all()
+    command = get_command(app)
+    sys.argv = ["spacy", *arguments]
+    if events is not None:
+        sys.addaudithook(events)
+    ready.touch()
+    command([*arguments], prog_name="python -m spacy")
+
+
+def start(
+    arguments: Sequence[str], place: Place, options: Options = PLAIN
+) -> BaseProcess:
+    """Start a command; return when it begins to work."""
+    ready = place.logs / f"{options.name}.ready"
+    ready.unlink(missing_ok=True)
+    process = start_process(run_command, arguments, place, options)
+    while not ready.exists() and process.is_alive():
+        time.sleep(0.002)
+    return process
+
+
+def start_process(function: Any, *arguments: Any) -> BaseProcess:
+    """Start a function in a process that has imported what commands need."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=function, args=arguments)
+    process.start()
+    return process
+
+
+def exit_code(process: BaseProcess) -> int:
+    """Wait for a process; return its exit code."""
+    process.join(MAX_SECONDS)
+    if process.exitcode is None:
+        os.killpg(process.pid or 0, signal.SIGKILL)
+        process.join()
+        return -signal.SIGALRM
+    return process.exitcode
+
+
+def run(arguments: Sequence[str], place: Place, options: Options = PLAIN) -> int:
+    """Run a command to its end; return its exit code."""
+    return exit_code(start(arguments, place, options))
