@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Iterator
 
 from ..checks import InputError
-from ..io import try_lock
+from ..locks import try_lock
 
 LOCK, TRIALS, REPORT = ".lock", "trials", "report.json"
 LIBRARIES = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM")
