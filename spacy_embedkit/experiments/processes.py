@@ -89,7 +89,12 @@ def locked(out: Path) -> Iterator[None]:
     check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     with (out / LOCK).open("w") as stream:
-        if not try_lock(stream):
+        try:
+            is_free = try_lock(stream)
+        except OSError:
+            # The file system has no locks.
+            is_free = True
+        if not is_free:
             raise InputError(
                 f"{out}: another command is at work there; wait for it, or stop it"
             )

@@ -56,7 +56,8 @@ class Bench:
             name = f"{command.name} {which} {i}"
             place = Place(self.folder / "references" / name).make()
             began = time.monotonic()
-            code = run(command.arguments(self.inputs, place, which), place)
+            arguments = command.arguments(self.inputs, place, which)
+            code = run(arguments, place, Options(forks=bool(i)))
             seconds = time.monotonic() - began
             if code:
                 lines = place.messages("run").strip().splitlines() or ["no message"]

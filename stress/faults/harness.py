@@ -37,6 +37,7 @@ def main(
     chosen = _choose("--commands", commands, {c.name: c for c in COMMANDS})
     kinds = _choose("--faults", faults, FAULTS)
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ |= {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name))

@@ -1,9 +1,11 @@
 """Commands in processes that start at once, and end where they are told to."""
 
+import functools
 import multiprocessing
 import os
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -11,18 +13,14 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Optional, Sequence
+from unittest import mock
+
+from spacy_embedkit.experiments import worker
 
 from .place import Place
 
 MAX_SECONDS = 600
-# torch, spacy-transformers and others take seconds.
-PRELOADED = [
-    "spacy.cli",
-    "spacy_embedkit.cli",
-    "spacy_embedkit.pretraining.run.command",
-    "spacy_embedkit.experiments.engine",
-    "spacy_transformers",
-]
+PRELOADED = [f"{__package__}.preload"]
 # Events of the interpreter, see sys.addaudithook, before a change of a folder.
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -63,14 +61,59 @@ class Events:
 
 @dataclass(frozen=True)
 class Options:
-    """How a command is run: name of its messages, trap, largest file in bytes."""
+    """How a command is run: name of its messages, trap, largest file in bytes.
+
+    forks: Whether compare forks its trials; new processes take ten seconds each.
+    """
 
     name: str = "run"
     trap: Optional[Trap] = None
     max_bytes: Optional[int] = None
+    forks: bool = True
 
 
 PLAIN = Options()
+
+
+class ForkedTrial:
+    """A trial of compare in a forked process, with what it uses of Popen."""
+
+    def __init__(self, events: Events, command: Sequence[str], **settings: Any) -> None:
+        self.returncode: Optional[int] = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            # The signal is for the command.
+            events.trap = None
+            status = 1
+            try:
+                os.dup2(settings["stdout"].fileno(), 1)
+                os.dup2(1, 2)
+                os.environ.update(settings["env"])
+                worker.main([*command[-2:]])
+                status = 0
+            finally:
+                sys.stdout.flush()
+                os._exit(status)
+
+    def poll(self) -> Optional[int]:
+        """Return the exit status, if it has ended."""
+        return self._wait(os.WNOHANG)
+
+    def wait(self) -> Optional[int]:
+        """Wait for the end, and return the exit status."""
+        return self._wait(0)
+
+    def kill(self) -> None:
+        """Kill it, if it has not ended."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def _wait(self, options: int) -> Optional[int]:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, options)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
 
 
 def run_command(arguments: Sequence[str], place: Place, options: Options) -> None:
@@ -87,6 +130,9 @@ def run_command(arguments: Sequence[str], place: Place, options: Options) -> Non
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     events = Events(place.work, options.trap)
+    if options.forks:
+        forked = functools.partial(ForkedTrial, events)
+        mock.patch.object(subprocess, "Popen", forked).start()
     try:
         call(arguments, place.logs / f"{options.name}.ready", events)
     finally:
