@@ -73,7 +73,11 @@ class Bench:
     @contextmanager
     def place(self, earlier: Optional[Reference] = None) -> Iterator[Place]:
         """Make a folder for a try, with the result of an earlier run."""
-        with tempfile.TemporaryDirectory(dir=self.folder) as name:
+        # A process that a killed command left may write there.
+        temporary = tempfile.TemporaryDirectory(
+            dir=self.folder, ignore_cleanup_errors=True
+        )
+        with temporary as name:
             place = Place(Path(name)).make()
             if earlier is not None:
                 shutil.copytree(earlier.place.work, place.work, dirs_exist_ok=True)

@@ -10,7 +10,7 @@ from typing import Callable
 
 from .bench import SkippedError, Try
 from .place import digest, read_only, resize_disk, small_disk
-from .process import Options, Trap, exit_code, run, start
+from .process import Options, Trap, exit_code, is_at_work, run, start
 
 ROOM = 1 << 30
 
@@ -20,7 +20,10 @@ def kill(attempt: Try) -> list[str]:
     running = _disturb(attempt, signal.SIGKILL)
     if exit_code(running) == 0:
         return attempt.check_end()
-    return attempt.check_kept() + attempt.check_again()
+    troubles = attempt.check_kept() + attempt.check_again()
+    if is_at_work(running):
+        troubles.append("a process goes on")
+    return troubles
 
 
 def interrupt(attempt: Try) -> list[str]:
@@ -33,6 +36,8 @@ def interrupt(attempt: Try) -> list[str]:
         if code != 130:
             troubles.append(f"exit code {code}, not 130")
         troubles += check_messages(attempt, "run")
+    if is_at_work(running):
+        troubles.append("a process goes on")
     return troubles + attempt.check_kept() + attempt.check_again()
 
 

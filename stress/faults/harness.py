@@ -78,8 +78,8 @@ def _try_all(
                 except SkippedError as err:
                     tqdm.write(f"{command_name} {fault_name}: skipped: {err}")
                     break
-                except RuntimeError as err:
-                    troubles = [str(err)]
+                except (RuntimeError, OSError) as err:
+                    troubles = [f"{type(err).__name__}: {err}"]
                 counts["tried"] += 1
                 counts["lost"] += bool(troubles)
                 again = f"--commands {command_name} --faults {fault_name} --seed {seed}"

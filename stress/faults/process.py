@@ -185,6 +185,21 @@ def exit_code(process: BaseProcess) -> int:
     return process.exitcode
 
 
+def is_at_work(process: BaseProcess) -> bool:
+    """Return whether the command, or a process that it started, is still running.
+
+    These get three seconds to see that the command is gone.
+    """
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        try:
+            os.killpg(process.pid or 0, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.1)
+    return True
+
+
 def run(arguments: Sequence[str], place: Place, options: Options = PLAIN) -> int:
     """Run a command to its end; return its exit code."""
     return exit_code(start(arguments, place, options))
