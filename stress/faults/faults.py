@@ -108,6 +108,8 @@ def _check_failure(attempt: Try, code: int) -> list[str]:
 def two_at_once(attempt: Try) -> list[str]:
     """Run two commands with the same output, one a little later."""
     place, command, rng = attempt.place, attempt.command, attempt.random
+    if not command.is_ours:
+        raise SkippedError("spaCy's own command removes what another one has written")
     others = [0, 1] if command.replaces else [0, 0]
     processes = []
     for i, which in enumerate(others):

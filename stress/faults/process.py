@@ -88,6 +88,8 @@ class ForkedTrial:
             try:
                 os.dup2(settings["stdout"].fileno(), 1)
                 os.dup2(1, 2)
+                # As Popen does: the lock of the folder is not theirs.
+                os.closerange(3, 1024)
                 os.environ.update(settings["env"])
                 worker.main([*command[-2:]])
                 status = 0
