@@ -121,17 +121,17 @@ class Try:
             return []
         return [f"the output is {'gone' if found == {'': None} else 'incomplete'}"]
 
-    def check_again(self) -> list[str]:
+    def check_again(self, which: int = 0) -> list[str]:
         """Run the command again, and say how the end differs."""
-        code = run(self.arguments(), self.place, Options("again"))
+        code = run(self.arguments(which), self.place, Options("again"))
         if code:
             lines = self.place.messages("again").strip().splitlines()
             return [f"run again: exit code {code}: {lines[-1] if lines else ''}"]
-        return self.check_end()
+        return self.check_end(which)
 
-    def check_end(self) -> list[str]:
+    def check_end(self, which: int = 0) -> list[str]:
         """Say how results and names of files differ from the undisturbed run."""
-        expected, troubles = self.reference, []
+        troubles, expected = [], self.bench.reference(self.command, which)
         found = self.command.result(self.place.out)
         wrong = {*found.items()} ^ {*expected.result.items()}
         if wrong:

@@ -23,6 +23,7 @@ class Command:
     arguments: Of the inputs' folder, a place, and a number: 0 is the run that others
         are compared with, 1 one with another result.
     result: What has to be the same after a fault, of its output.
+    has_other: Whether 1 makes a difference.
     replaces: Whether a run replaces the output of an earlier one, all or nothing.
     is_ours: False for a command of spaCy that writes things of ours.
     pipeline: Where the output has a pipeline, if it has any.
@@ -31,6 +32,7 @@ class Command:
     name: str
     arguments: Callable[[Path, Place, int], list[str]]
     result: Callable[[Path], Result] = whole
+    has_other: bool = True
     replaces: bool = False
     is_ours: bool = True
     pipeline: Optional[str] = None
@@ -39,7 +41,7 @@ class Command:
 def _pretrain(config: str) -> Callable[[Path, Place, int], list[str]]:
     def arguments(inputs: Path, place: Place, which: int) -> list[str]:
         command = ["embedkit", "pretrain", str(inputs / f"{config}.cfg")]
-        return [*command, str(place.out), "--resume"]
+        return [*command, str(place.out), "--resume", "--system.seed", str(which)]
 
     return arguments
 
@@ -114,7 +116,7 @@ COMMANDS = [
     Command("pretrain", _pretrain("characters"), pretrained),
     Command("pretrain-teacher", _cached("teacher", TARGETS), pretrained),
     Command("pretrain-docs-cache", _cached("docs", CACHE), pretrained),
-    Command("compare", _compare, compared, pipeline="best"),
+    Command("compare", _compare, compared, has_other=False, pipeline="best"),
     Command("save-transformer", _save, replaces=True),
     Command(
         "convert",

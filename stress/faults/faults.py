@@ -6,7 +6,7 @@ import signal
 import time
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
-from typing import Callable
+from typing import Callable, Optional
 
 from .bench import SkippedError, Try
 from .place import digest, read_only, resize_disk, small_disk
@@ -15,23 +15,23 @@ from .process import Options, Trap, exit_code, is_at_work, run, start
 ROOM = 1 << 30
 
 
-def kill(attempt: Try) -> list[str]:
+def kill(attempt: Try) -> Optional[list[str]]:
     """Kill the command at a random moment, or before a random change of a file."""
     running = _disturb(attempt, signal.SIGKILL)
     if exit_code(running) == 0:
-        return attempt.check_end()
+        return attempt.check_end() or None
     troubles = attempt.check_kept() + attempt.check_again()
     if is_at_work(running):
         troubles.append("a process goes on")
     return troubles
 
 
-def interrupt(attempt: Try) -> list[str]:
+def interrupt(attempt: Try) -> Optional[list[str]]:
     """Press Ctrl-C at a random moment, or before a random change of a file."""
     running = _disturb(attempt, signal.SIGINT)
     code, troubles = exit_code(running), []
     if code == 0:
-        return attempt.check_end()
+        return attempt.check_end() or None
     if attempt.command.is_ours:
         if code != 130:
             troubles.append(f"exit code {code}, not 130")
@@ -68,7 +68,7 @@ def check_messages(attempt: Try, name: str) -> list[str]:
     return [] if text.strip() else ["no message"]
 
 
-def full_disk(attempt: Try) -> list[str]:
+def full_disk(attempt: Try) -> Optional[list[str]]:
     """Give the command a disk that is too small, then one that is large enough."""
     place, rng = attempt.place, attempt.random
     before = place.n_bytes()
@@ -78,6 +78,8 @@ def full_disk(attempt: Try) -> list[str]:
     with small_disk(place.work, room) as is_mounted:
         limit = None if is_mounted else int(rng.random() * n_bytes / 4)
         code = run(attempt.arguments(), place, Options(max_bytes=limit))
+        if code == 0:
+            return attempt.check_end() or None
         troubles = _check_failure(attempt, code)
         resize_disk(place.work, ROOM)
         return troubles + attempt.check_again()
@@ -110,7 +112,7 @@ def two_at_once(attempt: Try) -> list[str]:
     place, command, rng = attempt.place, attempt.command, attempt.random
     if not command.is_ours:
         raise SkippedError("spaCy's own command removes what another one has written")
-    others = [0, 1] if command.replaces else [0, 0]
+    others = [0, 1] if command.has_other else [0, 0]
     processes = []
     for i, which in enumerate(others):
         options = Options(f"run{i}")
@@ -127,10 +129,15 @@ def two_at_once(attempt: Try) -> list[str]:
         troubles.append(f"both failed: {lines[-1] if lines else ''}")
     found = command.result(place.out)
     done = [which for which, code in zip(others, codes, strict=True) if code == 0]
-    results = [attempt.bench.reference(command, which).result for which in done]
-    if done and found not in results:
+    winners = [
+        which
+        for which in done
+        if found == attempt.bench.reference(command, which).result
+    ]
+    if done and not winners:
         troubles.append("the output is of neither command")
-    return troubles + attempt.check_again()
+    # A run of pretrain goes on with its own settings alone.
+    return troubles + attempt.check_again(*winners[:1])
 
 
 def users_files(attempt: Try) -> list[str]:
@@ -182,7 +189,8 @@ USERS_FILES = {
         "data/train-7.spacy": "mine",
     },
 }
-Fault = Callable[[Try], list[str]]
+# Returns what is wrong; None if the command was at its end before the fault.
+Fault = Callable[[Try], Optional[list[str]]]
 # Tried with the result of an earlier run half of the time.
 WITH_EARLIER: dict[str, Fault] = {
     "kill": kill,
