@@ -167,13 +167,15 @@ def neighbours(vectors: MappedVectors, word: str, n: int) -> List[Tuple[str, flo
         raise InputError(
             f"{word!r} has no vector; try another form, such as lower case"
         )
-    query = numpy.atleast_2d(vectors[key])
-    own = vectors.key2row.get(key, -1) if vectors.mode == "default" else -1
-    if vectors.mode != "default":
+    if vectors.table.keys is None:
         raise InputError("a table of n-grams has no words to compare with")
-    keys, rows, scores = vectors.most_similar(query, n=min(n + 1, len(vectors)))
+    query = numpy.atleast_2d(vectors[key])
+    own = vectors.key2row.get(key, -1)
+    n_rows = len(numpy.unique(vectors.table.keys.arrays["key_rows"]))
+    keys, rows, scores = vectors.most_similar(query, n=min(n + 1, n_rows))
+    # The word of a key may not be known.
     return [
-        (vectors.strings[key], float(score))
+        (vectors.strings[key] if key in vectors.strings else str(key), float(score))
         for key, row, score in zip(keys[0], rows[0], scores[0], strict=True)
         if row != own
     ][:n]

@@ -6,6 +6,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Sequence
 import numpy
 from numpy.typing import NDArray
 
+from ..checks import InputError
 from . import _lookup
 from .file_arrays import check_layout
 
@@ -116,8 +117,8 @@ class KeyRows(Mapping[int, int]):
     def __len__(self) -> int:
         return len(self.arrays["keys"])
 
-    def _damaged(self, key: int) -> ValueError:
-        return ValueError(
+    def _damaged(self, key: int) -> InputError:
+        return InputError(
             f"vectors: the entry of key {key} points outside of the table; its files "
             "are damaged, make them again"
         )
@@ -170,7 +171,7 @@ class Words(Sequence[str]):
         row = int(row) % len(ends)
         begin, end = int(ends[row - 1]) if row else 0, int(ends[row])
         if not 0 <= begin <= end <= len(self.arrays["words"]):
-            raise ValueError(
+            raise InputError(
                 f"vectors: the word of row {row} lies outside of the words; the files "
                 "are damaged, make them again"
             )

@@ -56,10 +56,7 @@ class Rows:
         return self.shape[0]
 
     def as_array(self) -> NDArray:
-        """Return an array (V, O) float32, or one that decodes rows when indexed.
-
-        It is read-only.
-        """
+        """Return a read-only array (V, O) float32, or one that decodes when indexed."""
         return DecodedArray.make(self)
 
     def take(self, rows: NDArray) -> NDArray:

@@ -135,6 +135,8 @@ def open_table(folder: Path, is_inner: bool = False) -> Table:
             f"{folder}: the files do not fit together ({err}); copy or convert the "
             "table again"
         ) from err
+    if not table.rows.size:
+        raise InputError(f"{folder}: has no rows; convert the table again")
     table.folder = folder.resolve()
     return table
 
