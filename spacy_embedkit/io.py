@@ -1,5 +1,6 @@
-"""Atomic writes, locks, and one-line errors of the file system."""
+"""Atomic writes, locks, msgpack, and one-line errors of the file system."""
 
+import gc
 import os
 import shutil
 import sys
@@ -7,7 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Iterator, Union
 
-from .checks import InputError
+import srsly
+
+from .checks import InputError, one_line
 
 
 def describe_os_error(err: OSError, path: object = None) -> str:
@@ -126,3 +129,20 @@ def try_lock(file: Any) -> bool:
     except OSError:
         return False
     return True
+
+
+def load_msgpack(data: bytes) -> Any:
+    """Return what msgpack data hold: plain values, lists, dicts and numpy arrays.
+
+    Raises: ValueError with one line for all that can be wrong with them.
+    """
+    was_on = gc.isenabled()
+    try:
+        return srsly.msgpack_loads(data)
+    except Exception as err:
+        # Types, lengths and arrays fail in many ways, some of them only in numpy.
+        raise ValueError(one_line(err)[:80] or type(err).__name__) from err
+    finally:
+        # srsly leaves the garbage collector off after an error.
+        if was_on:
+            gc.enable()

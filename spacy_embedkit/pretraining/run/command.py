@@ -12,12 +12,14 @@ from thinc.api import Config
 
 from ...checks import InputError
 from ...io import describe_os_error
+from .checkpoint_contents import check_contents
 from .held_out import HeldOutSample
 from .loop import Run
+from .random_state import fork_rng
 from .run_folder import CONFIG, PAGE, PICTURE, RunFolder
+from .run_progress import RunProgress
 from .run_report import ENDS, Console, next_command, picture, report
 from .run_settings import RunParts, build_parts, check_same, relevant_settings
-from .run_state import RunProgress, fork_rng
 from .training_data import TrainingData
 
 # Evaluations of a run whose epochs have fewer than one each.
@@ -51,6 +53,8 @@ def pretrain(
     outputs = RunFolder(folder, say)
     outputs.check(resume=resume, force=force)
     checkpoint = outputs.load_checkpoint() if resume and not force else None
+    if checkpoint is not None:
+        check_contents(checkpoint)
     parts = build_parts(raw_config.interpolate(), use_gpu)
     data, facts = _open_corpus(parts, checkpoint, say)
     progress = _make_progress(parts, data, checkpoint)

@@ -13,7 +13,7 @@ from spacy.util import minibatch
 
 from ...checks import InputError, one_line
 from .held_out import HASH_RANGE, HeldOutSample, hash_text
-from .run_state import fork_rng, get_rng_state, set_rng_state
+from .random_state import fork_rng, get_rng_state, set_rng_state
 
 Item = Union[Doc, Example]
 Reader = Callable[[Language], Iterable[Item]]
@@ -90,11 +90,20 @@ class TrainingData:
         return self._start
 
     def from_dict(self, state: Dict[str, Any]) -> None:
-        """Go to the beginning of an epoch; nothing may have been read since survey."""
+        """Go to the beginning of an epoch; nothing may have been read since survey.
+
+        Raises: InputError if the batcher has other schedules.
+        """
+        draws = state["draws"]
+        if len(draws) != len(self._sizes):
+            raise InputError(
+                "the checkpoint is that of a batcher with other schedules; use the "
+                "spaCy and packages that it was made with"
+            )
         self._rng = {name: state[name] for name in ("python", "numpy")}
-        for sizes, n in zip(self._sizes, state["draws"], strict=True):
+        for sizes, n in zip(self._sizes, draws, strict=True):
             while sizes.n < n:
-                next(sizes)
+                next(sizes, None)
         self.end_epoch()
 
     def end_epoch(self) -> None:

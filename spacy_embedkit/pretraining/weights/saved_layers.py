@@ -1,17 +1,15 @@
 """The layers of a model, and those of a file of weights, read without trusting it."""
 
-import gc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy
-import srsly
 from spacy.attrs import NAMES, intify_attr
 from thinc.api import Model
 
 from ...checks import InputError, one_line
-from ...io import describe_os_error
+from ...io import describe_os_error, load_msgpack
 
 Shape = Tuple[int, ...]
 # Attributes that may differ: weights fit all the same.
@@ -55,7 +53,7 @@ def read_layers(path: Path) -> List[LayerInfo]:
     except OSError as err:
         raise InputError(describe_os_error(err, path)) from err
     try:
-        message = _unpack(data)
+        message = load_msgpack(data)
         columns = (message[key] for key in ("nodes", "attrs", "params", "shims"))
         return [
             _unpack_layer(node, attrs, params, shims)
@@ -76,16 +74,6 @@ def read_layers(path: Path) -> List[LayerInfo]:
         ) from err
 
 
-def _unpack(data: bytes) -> Any:
-    # srsly leaves the garbage collector off after an error.
-    was_on = gc.isenabled()
-    try:
-        return srsly.msgpack_loads(data)
-    finally:
-        if was_on:
-            gc.enable()
-
-
 def _unpack_layer(
     node: Dict[str, Any],
     attrs: Dict[str, bytes],
@@ -103,7 +91,7 @@ def _unpack_layer(
             raise ValueError(f"{node['name']}: {name} has values that are not finite")
         shapes[name] = value.shape
     dims = {name: int(n) for name, n in node["dims"].items() if n is not None}
-    plain = {name: _unpack(value) for name, value in attrs.items()}
+    plain = {name: load_msgpack(value) for name, value in attrs.items()}
     return LayerInfo(str(node["name"]), "", dims, shapes, _fixed(plain), len(shims))
 
 
