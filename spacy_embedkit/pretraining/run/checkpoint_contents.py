@@ -99,6 +99,7 @@ class _Checkpoint(_Block):
     settings: Dict[str, JsonValue]
     versions: Dict[str, str]
     corpus: _Corpus
+    prepared: str = ""
     progress: _Progress
     weights: _Weights
     objective: _Objective

@@ -83,7 +83,10 @@ def _open_corpus(
 
     Raises: InputError if the checkpoint is that of another config or corpus.
     """
-    facts = {"settings": relevant_settings(parts), "versions": _versions()}
+    facts: Dict[str, Any] = {
+        "settings": relevant_settings(parts),
+        "versions": _versions(),
+    }
     if checkpoint is not None:
         check_same(checkpoint["settings"], facts["settings"])
         _compare_versions(checkpoint["versions"], facts["versions"], say)
@@ -96,11 +99,17 @@ def _open_corpus(
         "checksum": f"{data.counts.checksum:016x}",
     }
     if checkpoint is not None and checkpoint["corpus"] != now:
-        before = checkpoint["corpus"]
+        old = checkpoint["corpus"]
         raise InputError(
-            f"the corpus is not that of the checkpoint: it had {before['n_docs']:,} "
-            f"documents with {before['n_words']:,} words, now {now['n_docs']:,} with "
+            f"the corpus is not that of the checkpoint: it had {old['n_docs']:,} "
+            f"documents with {old['n_words']:,} words, now {now['n_docs']:,} with "
             f"{now['n_words']:,}; put back what was there, or start again with --force"
+        )
+    facts["prepared"] = data.prepared
+    if (checkpoint or {}).get("prepared", data.prepared) != data.prepared:
+        say(
+            "the targets of the teacher are not those of the checkpoint, since they "
+            "were computed anew; what is learned differs from here on"
         )
     return data, facts
 

@@ -64,6 +64,7 @@ class TrainingData:
     counts: What is in the corpus.
     held_out: Documents that are not learned from.
     is_random: Whether the reader draws random numbers.
+    prepared: What the targets of a teacher depend on; empty without one.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class TrainingData:
         self.counts = CorpusCounts()
         self.held_out: List[Doc] = []
         self.is_random = False
+        self.prepared = ""
         self._limit = 0
         self.end_epoch()
 
@@ -117,7 +119,8 @@ class TrainingData:
     ) -> None:
         """Read the corpus once: count it, and choose the held-out part.
 
-        prepare: Called with all documents, held-out ones included.
+        prepare: Called with all documents, held-out ones included; what it returns is
+            kept as `prepared`, if that is a text.
         Raises: InputError if the corpus has no words.
         """
 
@@ -129,7 +132,8 @@ class TrainingData:
 
         start, docs = self._rng, all_docs()
         if prepare is not None:
-            prepare(docs)
+            prepared = prepare(docs)
+            self.prepared = prepared if isinstance(prepared, str) else ""
         for _ in docs:
             pass
         self.is_random = srsly.msgpack_dumps(start) != srsly.msgpack_dumps(self._rng)
