@@ -127,6 +127,13 @@ class RunFolder:
         return list(self.path.iterdir()) if self.path.is_dir() else []
 
 
+def what_is_left(folder: Path) -> str:
+    """Say what a run that was stopped at any moment has left."""
+    if any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS)):
+        return "--resume continues from the last checkpoint"
+    return "nothing was written, so run the same command again"
+
+
 def _header(body: bytes) -> bytes:
     digest = hashlib.blake2b(body, digest_size=32).digest()
     return HEADER.pack(MAGIC, VERSION, len(body), digest)

@@ -21,7 +21,7 @@ ENDS = {
     "epochs": "All epochs are done.",
     "patience": "Done: the held-out loss no longer falls.",
     "time": "Done: the time is up; --resume with more --max-minutes continues.",
-    "signal": "Stopped; --resume continues.",
+    "signal": "Stopped; what was learned is kept, and --resume continues.",
 }
 
 
