@@ -21,7 +21,7 @@ from .readers import NAMES
 DEFAULT_RUNS = 1000
 # A process that neither crashed nor finished.
 GRACE_SECONDS = 180
-MAX_CRASHES = 50
+MAX_CRASHES = 10
 PYTHON_ERRORS = "the process ended with"
 
 

@@ -1,5 +1,6 @@
 """Several named files as one string of bytes, which a fuzzer can change."""
 
+import re
 from pathlib import Path
 from typing import Dict
 
@@ -29,10 +30,10 @@ def unpack(data: bytes) -> Dict[str, bytes]:
         at += 4
         if at + length > len(data):
             raise Skip
-        try:
-            files[name.decode()] = data[at : at + length]
-        except UnicodeDecodeError as err:
-            raise Skip from err
+        # As in the seeds, and never outside of the folder.
+        if not re.fullmatch(rb"[a-z_]\w*([./][a-z_0-9]\w*)*", name):
+            raise Skip
+        files[name.decode()] = data[at : at + length]
         at += length
     return files
 
@@ -47,7 +48,10 @@ def write_folder(files: Dict[str, bytes], folder: Path) -> None:
     """Write files to a folder; their names come from a seed and are never changed."""
     for name, data in files.items():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Another file of that name may be mapped still.
-        path.unlink(missing_ok=True)
-        path.write_bytes(data)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Another file of that name may be mapped still.
+            path.unlink(missing_ok=True)
+            path.write_bytes(data)
+        except (FileExistsError, IsADirectoryError, NotADirectoryError) as err:
+            raise Skip from err
