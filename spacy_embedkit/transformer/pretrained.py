@@ -88,8 +88,6 @@ def load_pretrained(name: str) -> Tuple[Any, Any]:
         model = library.AutoModel.from_pretrained(
             name, config=config, **safe, **weights
         )
-    except ImportError:
-        raise
     except Exception as err:
         # The library trusts its files, so that it may fail anywhere.
         raise InputError(

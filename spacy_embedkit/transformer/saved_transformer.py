@@ -123,7 +123,7 @@ def read_weights(data: bytes, is_safe: bool) -> Dict[str, torch.Tensor]:
     return dict(weights)
 
 
-def damaged(err: BaseException) -> ValueError:
+def damaged(err: Exception) -> ValueError:
     """Return the error for a saved transformer that can't be loaded."""
     return ValueError(
         f"{NAME}: the saved transformer is damaged, or of another version "

@@ -131,8 +131,6 @@ class WordpieceSpans:
             return library.AutoTokenizer.from_pretrained(
                 name, **{"use_fast": True, **self.tokenizer_config, **safe}
             )
-        except ImportError:
-            raise
         except Exception as err:
             # The library trusts its files, so that it may fail anywhere.
             raise ValueError(

@@ -10,7 +10,7 @@ from spacy_embedkit.checks import InputError
 from .mutate import Spoil, change_file, change_pack
 
 
-class WrongNumber(Exception):
+class WrongNumberError(Exception):
     """A file was accepted, but a plain reading of it gives something else."""
 
 
@@ -36,10 +36,10 @@ class Reader(ABC):
 
     @abstractmethod
     def read(self, data: bytes) -> Any:
-        """Read an input to its end; Skip if it is none."""
+        """Read an input to its end; SkipError if it is none."""
 
-    def check(self, data: bytes, result: Any) -> None:
-        """Raise WrongNumber unless the result is that of a plain reading."""
+    def check(self, data: bytes, result: Any) -> None:  # noqa: B027
+        """Raise WrongNumberError unless the result is that of a plain reading."""
 
     def mutate(self, data: bytes, rng: Random, spoil: Spoil) -> bytes:
         """Change an input, which is one file."""
@@ -55,6 +55,8 @@ class PackReader(Reader):
 
 
 def same(what: str, found: Any, expected: Any) -> None:
-    """Raise WrongNumber unless both are equal."""
+    """Raise WrongNumberError unless both are equal."""
     if found != expected:
-        raise WrongNumber(f"{what}: {found!r:.80} was read, {expected!r:.80} is there")
+        raise WrongNumberError(
+            f"{what}: {found!r:.80} was read, {expected!r:.80} is there"
+        )

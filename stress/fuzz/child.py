@@ -16,9 +16,9 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any, ContextManager
 
+from .changes import spoil_randomly
 from .judge import Judge, Tally
-from .mutate import spoil_randomly
-from .packing import Skip
+from .packing import SkipError
 
 # Address space beyond what is used once all is imported.
 MORE_MEMORY = 2 << 30
@@ -129,7 +129,7 @@ def fuzz(reader: Any, atheris: Any, args: argparse.Namespace) -> None:
         try:
             result = reader.read(data)
             reader.check(data, result)
-        except Skip:
+        except SkipError:
             sys.exit("the input is not packed files")
         print(f"read: {result!r:.200}")
         return

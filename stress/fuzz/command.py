@@ -1,4 +1,4 @@
-"""Command line of the fuzzing: a process for each reader, started anew after a crash."""
+"""Command line of the fuzzing: a process for each reader, a new one after a crash."""
 
 import os
 import shutil

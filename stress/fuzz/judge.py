@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Optional
 
-from .base import Reader, WrongNumber
-from .packing import Skip
+from .base import Reader, WrongNumberError
+from .packing import SkipError
 
 # Memory that an input may take, whatever its size: streams are read in blocks of up to
 # 16 MB, and 100 MB of packed data are not a bomb yet.
@@ -56,13 +56,13 @@ class Judge:
             result = self.reader.read(data)
             self.tally.accepted += 1
             self.reader.check(data, result)
-        except Skip:
+        except SkipError:
             return False
         except self.reader.documented as err:
             text = str(err)
             if not text.strip() or "\n" in text or "\r" in text:
                 finding = f"not one line: {_describe(err)}"
-        except WrongNumber as err:
+        except WrongNumberError as err:
             finding = f"wrong number: {err}"
             self._keep(data, "wrong number", finding)
             return True

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Dict
 
 
-class Skip(Exception):
+class SkipError(Exception):
     """The bytes are not even a candidate: the fuzzer has cut through the packing."""
 
 
@@ -19,7 +19,7 @@ def pack(files: Dict[str, bytes]) -> bytes:
 
 
 def unpack(data: bytes) -> Dict[str, bytes]:
-    """Split what pack has joined; Skip if it is not whole."""
+    """Split what pack has joined; SkipError if it is not whole."""
     files: Dict[str, bytes] = {}
     at = 0
     while at < len(data):
@@ -29,10 +29,10 @@ def unpack(data: bytes) -> Dict[str, bytes]:
         length = int.from_bytes(data[at : at + 4], "little")
         at += 4
         if at + length > len(data):
-            raise Skip
+            raise SkipError
         # As in the seeds, and never outside of the folder.
         if not re.fullmatch(rb"[a-z_]\w*([./][a-z_0-9]\w*)*", name):
-            raise Skip
+            raise SkipError
         files[name.decode()] = data[at : at + length]
         at += length
     return files
@@ -54,4 +54,4 @@ def write_folder(files: Dict[str, bytes], folder: Path) -> None:
             path.unlink(missing_ok=True)
             path.write_bytes(data)
         except (FileExistsError, IsADirectoryError, NotADirectoryError) as err:
-            raise Skip from err
+            raise SkipError from err

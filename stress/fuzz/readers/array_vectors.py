@@ -11,7 +11,7 @@ from spacy_embedkit.vectors.sources import open_source
 from spacy_embedkit.vectors.sources.safetensors_files import open_safetensors
 
 from ..base import PackReader, Reader, same
-from ..packing import Skip, pack, unpack
+from ..packing import SkipError, pack, unpack
 from .binary_vectors import WORDS, table
 from .text_vectors import input_of, read_source, same_rows
 
@@ -58,13 +58,13 @@ class Npy(PackReader):
         """Read the table."""
         files = unpack(data)
         if {*files} != {"a.npy", "a.txt"}:
-            raise Skip
+            raise SkipError
         path = self.folder / "a.npy"
         path.unlink(missing_ok=True)
         path.write_bytes(files["a.npy"])
         (self.folder / "a.txt").write_bytes(files["a.txt"])
         if not files["a.npy"].startswith(b"\x93NUMPY"):
-            raise Skip
+            raise SkipError
         source = open_source(str(path), words=str(self.folder / "a.txt"))
         return files, read_source(source)
 
@@ -94,7 +94,7 @@ class Npz(PackReader):
             for name, content in files.items():
                 archive.writestr(zipfile.ZipInfo(name), content)
         if not files:
-            raise Skip
+            raise SkipError
         path = self.folder / "a.npz"
         path.unlink(missing_ok=True)
         path.write_bytes(file.getvalue())

@@ -5,7 +5,7 @@ from functools import cache
 from inspect import signature
 from pathlib import Path
 from random import Random
-from typing import Any, Dict, List
+from typing import Any, Dict, List, cast
 
 import numpy
 import spacy
@@ -17,8 +17,9 @@ from thinc.config import ConfigValidationError
 from tests.helpers.checkout import NAMES
 
 from ..base import Reader
-from ..mutate import Spoil, change_msgpack, set_number
-from ..packing import Skip
+from ..changes import set_number
+from ..mutate import Spoil, change_msgpack
+from ..packing import SkipError
 
 PREFIX = "spacy-embedkit."
 # Arguments that have no default.
@@ -85,7 +86,7 @@ ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 ERRORS += (RecursionError, MemoryError)  # type: ignore[assignment]
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """thinc does not take it."""
 
 
@@ -95,14 +96,14 @@ def pipeline() -> Any:
     nlp = spacy.blank("xx")
     rows = numpy.arange(8, dtype="f").reshape(2, 4)
     for word, row in zip(("cat", "mat"), rows, strict=True):
-        nlp.vocab.set_vector(word, row)
+        nlp.vocab.set_vector(word, cast(Any, row))
     return nlp
 
 
 class Layers(Reader):
     """The bytes of a layer, which then predicts: no wrong read, whatever they are."""
 
-    documented = (Refused,)
+    documented = (RefusedError,)
     max_bytes = 1 << 15
 
     def __init__(self, folder: Path) -> None:
@@ -140,13 +141,13 @@ class Layers(Reader):
             number, layer = int(tree["n"]), bytes(tree["layer"])
             model, saved = self.models[number], self.saved[number]
         except Exception as err:
-            raise Skip from err
+            raise SkipError from err
         try:
             model.from_bytes(layer)
             with numpy.errstate(all="ignore"):
                 return model.predict(self.docs)
         except ERRORS as err:
-            raise Refused(type(err).__name__) from err
+            raise RefusedError(type(err).__name__) from err
         finally:
             for node, fresh in zip(model.walk(), _fresh(saved), strict=True):
                 node.attrs.update(fresh)
@@ -202,9 +203,9 @@ class Configs(Reader):
         try:
             config = json.loads(data)
         except (ValueError, RecursionError) as err:
-            raise Skip from err
+            raise SkipError from err
         if not isinstance(config, dict) or not _is_ours(config.get("x")):
-            raise Skip
+            raise SkipError
         try:
             return registry.resolve(config)["x"]
         except ConfigValidationError as err:

@@ -32,7 +32,7 @@ from spacy_embedkit.pretraining.weights.fit import check_fit
 from tests.helpers.pretraining_runs import make_config, own, sample_texts, write_jsonl
 
 from ..base import Reader, same
-from ..packing import Skip
+from ..packing import SkipError
 
 WIDTH = 3
 SETTINGS = "test, 3 wide"
@@ -80,9 +80,9 @@ class Store(Reader):
             sqlite3.Error,
             OverflowError,
         ) as err:
-            raise Skip from err
+            raise SkipError from err
         except AttributeError as err:
-            raise Skip from err
+            raise SkipError from err
         return tree, use_store(self.folder)
 
     def check(self, data: bytes, result: Any) -> None:
@@ -150,7 +150,6 @@ def use_store(folder: Path) -> Any:
         if reduction is not None:
             reduction_fits(reduction)
         store.add({9: numpy.zeros((2, WIDTH), "<f2")})
-        assert 9 in store
         return n_rows, found
     finally:
         store.close()
@@ -163,7 +162,11 @@ def reduction_fits(reduction: Reduction) -> None:
         same("reduced shape", reduction(rows).shape, (2, WIDTH))
 
 
-class Stopped(Exception):
+def _say(line: str) -> None:
+    """Show nothing."""
+
+
+class StoppedError(Exception):
     """Ends a run after a checkpoint."""
 
 
@@ -190,15 +193,16 @@ class Checkpoint(Reader):
             save(run_folder, state)
             states.append((run_folder.path / CHECKPOINT).read_bytes()[HEADER.size :])
             if state["progress"]["epoch"]:
-                raise Stopped
+                raise StoppedError
 
-        RunFolder.save_checkpoint = stop  # type: ignore[method-assign]
+        patched: Any = RunFolder
+        patched.save_checkpoint = stop
         try:
-            pretrain(self.config, self.out, say=str)
-        except Stopped:
+            pretrain(self.config, self.out, say=_say)
+        except StoppedError:
             pass
         finally:
-            RunFolder.save_checkpoint = save  # type: ignore[method-assign]
+            patched.save_checkpoint = save
         return [states[0], states[-1]]
 
     def read(self, data: bytes) -> Any:
@@ -207,8 +211,8 @@ class Checkpoint(Reader):
         head = HEADER.pack(MAGIC, VERSION, len(data), digest)
         self.out.mkdir(exist_ok=True)
         (self.out / CHECKPOINT).write_bytes(head + data)
-        RunFolder(self.out, str).load_checkpoint()
-        return pretrain(self.config, self.out, resume=True, say=str)
+        RunFolder(self.out, _say).load_checkpoint()
+        return pretrain(self.config, self.out, resume=True, say=_say)
 
 
 class Weights(Reader):
@@ -221,7 +225,8 @@ class Weights(Reader):
         self.nlp = spacy.blank("xx")
         self.nlp.add_pipe("tok2vec", config={"model": TOK2VEC})
         self.nlp.initialize()
-        self.model = self.nlp.get_pipe("tok2vec").model
+        tok2vec: Any = self.nlp.get_pipe("tok2vec")
+        self.model = tok2vec.model
         self.weights = self.model.to_bytes()
 
     def seeds(self) -> List[bytes]:

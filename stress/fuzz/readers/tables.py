@@ -8,7 +8,7 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import numpy
 import spacy
@@ -24,8 +24,8 @@ from spacy_embedkit.vectors.rows import ProductRows
 from spacy_embedkit.vectors.sources.source import Batch, Source
 from spacy_embedkit.vectors.table import FOLDER, Table, open_table, write_table
 
-from ..base import Reader, WrongNumber, same
-from ..packing import Skip, pack_folder, unpack, write_folder
+from ..base import Reader, WrongNumberError, same
+from ..packing import SkipError, pack_folder, unpack, write_folder
 from .binary_vectors import WORDS, table
 from .folder_vectors import FolderReader
 from .text_vectors import same_rows
@@ -91,7 +91,7 @@ def use(vectors: MappedVectors) -> None:
 
 
 def compare(vectors: MappedVectors, arrays: Dict[str, Any]) -> None:
-    """Raise WrongNumber unless keys that are found have their rows."""
+    """Raise WrongNumberError unless keys that are found have their rows."""
     keys, key_rows = arrays["keys"].tolist(), arrays["key_rows"].tolist()
     try:
         found = vectors.find_rows(numpy.array(keys, dtype="uint64"))
@@ -102,7 +102,7 @@ def compare(vectors: MappedVectors, arrays: Dict[str, Any]) -> None:
         entries.setdefault(key, set()).add(row)
     for key, row in zip(keys, found.tolist(), strict=True):
         if row >= 0 and row not in entries[key]:
-            raise WrongNumber(f"row of a key: {row}, not one of {entries[key]}")
+            raise WrongNumberError(f"row of a key: {row}, not one of {entries[key]}")
     if vectors.table.rows.dtype in ("float32", "float16"):
         rows = vectors.data[: len(vectors)]
         same_rows(numpy.asarray(rows), arrays["rows"].astype("f"))
@@ -178,7 +178,7 @@ class TablePipeline(FolderReader):
         with TemporaryDirectory() as name:
             folder = Path(name) / "pipeline"
             convert(source(), folder, "xx", ConvertSettings())
-            keep = ("vocab/embedkit_vectors/", "vocab/strings.json")
+            keep: Tuple[str, ...] = ("vocab/embedkit_vectors/", "vocab/strings.json")
             keep += ("tokenizer", "config.cfg", "meta.json")
             for path in folder.rglob("*"):
                 inner = path.relative_to(folder).as_posix()
@@ -190,7 +190,7 @@ class TablePipeline(FolderReader):
         """Load the pipeline, and ask for vectors."""
         files = self.write(data)
         if "config.cfg" not in files or files["config.cfg"] != self._config(files):
-            raise Skip
+            raise SkipError
         nlp = spacy.load(self.folder)
         vectors: BaseVectors = nlp.vocab.vectors
         doc = nlp("cat x")

@@ -12,7 +12,7 @@ from spacy_embedkit.vectors.sources.inputs import HEAD_BYTES, Input
 from spacy_embedkit.vectors.sources.source import Source
 from spacy_embedkit.vectors.sources.text_files import open_text
 
-from ..base import Reader, WrongNumber, same
+from ..base import Reader, WrongNumberError, same
 from ..mutate import Spoil
 
 Rows = Tuple[List[str], Any]
@@ -38,20 +38,20 @@ def read_source(source: Source) -> Rows:
         return [], numpy.zeros((0, source.width), dtype="f")
     for batch in batches:
         if batch.rows.dtype != numpy.float32 or batch.rows.shape[1] != source.width:
-            raise WrongNumber(f"rows are {batch.rows.dtype} {batch.rows.shape}")
+            raise WrongNumberError(f"rows are {batch.rows.dtype} {batch.rows.shape}")
         if source.ngrams is None and len(batch.words) != len(batch.rows):
-            raise WrongNumber("words and rows differ in number")
+            raise WrongNumberError("words and rows differ in number")
     words = [word for batch in batches for word in batch.words]
     return words, numpy.concatenate([batch.rows for batch in batches])
 
 
 def same_rows(found: Any, expected: Any) -> None:
-    """Raise WrongNumber unless two tables have the same bits; NaN is NaN."""
+    """Raise WrongNumberError unless two tables have the same bits; NaN is NaN."""
     same("shape", found.shape, expected.shape)
     if not numpy.array_equal(found, expected, equal_nan=True):
         [i, *_] = numpy.argwhere(~((found == expected) | numpy.isnan(expected)))
         at = tuple(i.tolist())
-        raise WrongNumber(f"row: {at} is {found[at]!r}, not {expected[at]!r}")
+        raise WrongNumberError(f"row: {at} is {found[at]!r}, not {expected[at]!r}")
 
 
 class TextVectors(Reader):
@@ -103,7 +103,9 @@ class TextVectors(Reader):
         ]
         kept = [found for found in expected if found is not None]
         if not self.skip_bad and len(kept) < len(expected):
-            raise WrongNumber(f"bad line: {len(expected) - len(kept)} were accepted")
+            raise WrongNumberError(
+                f"bad line: {len(expected) - len(kept)} were accepted"
+            )
         if source.ngrams is None:
             same("words", words, [word for word, _ in kept])
         same_rows(rows, numpy.array([row for _, row in kept], dtype="f"))

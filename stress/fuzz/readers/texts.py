@@ -13,8 +13,8 @@ from spacy_embedkit.text.docs_cache import DocsCache, DocsWriter
 from spacy_embedkit.text.read import read_pieces
 from spacy_embedkit.text.split import Counts, Lengths, make_docs
 
-from ..base import PackReader, Reader, WrongNumber, same
-from ..packing import Skip, pack, unpack
+from ..base import PackReader, Reader, WrongNumberError, same
+from ..packing import SkipError, pack, unpack
 
 SIZE_BYTES = 4
 TEXTS = ["The cat sat. It slept!", "A b c d e f g h i j k l.", "häuser 🙂 東京\u2028x"]
@@ -60,7 +60,7 @@ class RawText(Reader):
         found = "".join("".join(doc.text for doc in docs).split())
         same("letters", found, letters)
         if any(len(doc) > 20 or not len(doc) for doc in docs):
-            raise WrongNumber(f"length of docs: {[*map(len, docs)]}")
+            raise WrongNumberError(f"length of docs: {[*map(len, docs)]}")
 
 
 class GzippedText(RawText):
@@ -139,7 +139,7 @@ class CachedDocs(PackReader):
         """Read the docs of the cache, and make those that are missing."""
         files = unpack(data)
         if "end" not in files:
-            raise Skip
+            raise SkipError
         end = zlib.compress(files.pop("end"))
         parts = []
         for part in map(zlib.compress, files.values()):
@@ -154,4 +154,4 @@ class CachedDocs(PackReader):
     def check(self, data: bytes, result: Any) -> None:
         """Nothing to compare: the cache may hold other docs."""
         if not all(type(n) is int for n in result[1].values()):
-            raise WrongNumber(f"counts: {result[1]}")
+            raise WrongNumberError(f"counts: {result[1]}")

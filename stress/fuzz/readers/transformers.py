@@ -21,7 +21,7 @@ from spacy_embedkit.transformer.pretrained import load_pretrained
 from spacy_embedkit.transformer.shim import TransformerSettings
 from spacy_embedkit.transformer.wordpiece_spans import WordpieceSpans
 
-from ..base import Reader, WrongNumber
+from ..base import Reader, WrongNumberError
 from ..packing import pack_folder
 from .folder_vectors import FolderReader
 
@@ -41,7 +41,7 @@ def folder() -> bytes:
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]"}
-    fast = transformers.PreTrainedTokenizerFast(
+    fast: Any = transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, sep_token="[SEP]", model_max_length=16, **names
     )
     config = transformers.BertConfig(
@@ -96,7 +96,7 @@ class WordpieceTokenizer(FolderReader):
             warnings.simplefilter("ignore")
             spans = WordpieceSpans(8, str(self.folder))(docs)
         if [sum(map(len, some)) for some in spans] != [*map(len, docs)]:
-            raise WrongNumber(f"spans: {spans}")
+            raise WrongNumberError(f"spans: {spans}")
         return spans
 
 
