@@ -3,7 +3,8 @@
 import typer
 
 from . import peers
-from .faults import harness
+from .faults import harness as faults
+from .fuzz import command as fuzz
 
 app = typer.Typer(
     name="python -m stress",
@@ -12,12 +13,8 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("peers")(peers.main)
-app.command("faults")(harness.main)
-
-
-@app.callback()
-def stress() -> None:
-    """Keep the name of the command where there is only one."""
+app.command("faults")(faults.main)
+app.command("fuzz")(fuzz.main)
 
 
 if __name__ == "__main__":
