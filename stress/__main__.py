@@ -3,6 +3,7 @@
 import typer
 
 from . import peers
+from .differential import command as differential
 
 app = typer.Typer(
     name="python -m stress",
@@ -11,6 +12,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("peers")(peers.main)
+app.command("differential", epilog=differential.NAMES)(differential.main)
 
 
 @app.callback()
