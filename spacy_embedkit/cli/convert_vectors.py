@@ -9,6 +9,7 @@ from .options import (
     Attr,
     DTypeOption,
     Duplicates,
+    Force,
     KeyForms,
     Lang,
     Name,
@@ -80,6 +81,7 @@ def convert(
             help="Open gensim's own files, pickles, which CAN RUN ANY CODE.",
         ),
     ] = False,
+    force: Force = False,
 ) -> None:
     """Convert vectors of any format to a folder that loads at once.
 
@@ -87,8 +89,10 @@ def convert(
     "spacy-embedkit.Vectors.v1"` in [nlp.vectors], or for spacy.load.
     """
     from ..checks import InputError
+    from ..vectors.build.output import check_target
     from ..vectors.sources import open_source
 
+    check_target(out_dir, force)
     language_of(lang)
     opened = open_source(
         source,
@@ -120,10 +124,13 @@ def convert(
         duplicates=duplicates,
         skip_bad=skip_bad,
         unseen=unseen,
+        force=force,
     )
 
 
-def write_table(source: object, out_dir: Path, lang: str, **settings: object) -> None:
+def write_table(
+    source: object, out_dir: Path, lang: str, *, force: bool, **settings: object
+) -> None:
     """Convert an opened source, and print a summary."""
     from ..vectors.build.convert import ConvertSettings
     from ..vectors.build.convert import convert as convert_vectors
@@ -134,7 +141,7 @@ def write_table(source: object, out_dir: Path, lang: str, **settings: object) ->
         settings["unseen"] = "subwords" if source.subwords else "zeros"
     code = language_of(lang)
     chosen = ConvertSettings(**settings)  # type: ignore[arg-type]
-    report = convert_vectors(source, out_dir, code, chosen)
+    report = convert_vectors(source, out_dir, code, chosen, force)
     for note in report.notes:
         print(f"note: {note}")
     rows, width = report.shape

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Iterator
 
 from ..checks import InputError
-from ..io import try_lock
+from ..locks import try_lock
 
 LIBRARIES = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM")
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in LIBRARIES}

@@ -22,6 +22,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
 from ..io import describe_os_error
+from ..locks import remove_unlocked, try_lock
 from .split import Counts
 
 logger = logging.getLogger("spacy")
@@ -203,6 +204,8 @@ class DocsWriter:
             self.free = self.max_bytes - _folder_bytes(folder)
             name = f".{self.path.stem}.{os.urandom(4).hex()}{PARTIAL}"
             self.file = (folder / name).open("wb")
+            with suppress(OSError):
+                try_lock(self.file)
         self.free -= len(data)
         if self.free < 0:
             raise OSError(errno.EDQUOT, "max_cache_gb is reached")
@@ -227,8 +230,8 @@ def _folder_bytes(folder: Path) -> int:
         # Others may write, and finish, at the same time.
         with suppress(FileNotFoundError):
             stat = path.stat()
-            if path.suffix == SUFFIX or time.time() - stat.st_mtime < STALE_SECONDS:
-                total += stat.st_size
-            else:
-                path.unlink()
+            is_old = time.time() - stat.st_mtime > STALE_SECONDS
+            if path.suffix == PARTIAL and is_old and remove_unlocked(path):
+                continue
+            total += stat.st_size
     return total
