@@ -58,7 +58,13 @@ def find_rows(rows: NDArray, table: NDArray, slots: NDArray) -> NDArray:
 
 def checksum(array: NDArray, n_samples: Optional[int] = None) -> int:
     """Hash the bits of an array: all, or about n_samples words of 32 spread evenly."""
-    words = numpy.ascontiguousarray(array).reshape(-1).view("uint32")
+    flat = numpy.ascontiguousarray(array).reshape(-1)
+    if flat.nbytes % 4:
+        # Such as an odd number of float16.
+        flat = numpy.append(
+            flat.view("uint8"), numpy.zeros(4 - flat.nbytes % 4, "uint8")
+        )
+    words = flat.view("uint32")
     step = 1 if n_samples is None else max(1, len(words) // n_samples)
     return _ops.checksum(words, step)
 

@@ -142,13 +142,16 @@ class RowCache(_Cache):
     ) -> NDArray:
         """Return the rows of the keys: (U, nO).
 
-        keys: (U, A) uint64, distinct rows.
+        keys: (U, A) uint64, distinct rows. Another A than before clears the cache.
         arrays: What the rows depend on, besides the keys.
         compute: Makes the rows of the keys that are missing; it is given their
             positions in keys, (M,), in order.
         """
         with self._lock:
             self._watch.refresh(arrays, self._clear)
+            if self._recent is not None and self._recent.n_columns != keys.shape[1]:
+                # As after a change to vectors that are keyed by another attribute.
+                self._clear()
             found = _find(self._recent, keys)
             missing = numpy.flatnonzero(found < 0)
             if not len(missing) and self._recent is not None:
@@ -202,6 +205,7 @@ class _Generation:
 
     def __init__(self, capacity: int, keys: NDArray, rows: NDArray) -> None:
         self._n = 0
+        self.n_columns = keys.shape[1]
         self._keys = numpy.empty((capacity, keys.shape[1]), dtype="uint64")
         self.rows = numpy.empty((capacity, rows.shape[1]), dtype=rows.dtype)
         self._slots = ops.empty_slots(capacity)

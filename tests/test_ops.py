@@ -108,6 +108,18 @@ def test_ngram_rows_equals_reference(texts, min_n, more, n_hashes, n_rows):
     assert rows.tolist() == list(itertools.chain(*expected))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "uint8"])
+def test_checksum_takes_any_number_of_bytes(dtype):
+    array = numpy.arange(7).astype(dtype)
+    sums = {ops.checksum(array)}
+    for i in range(len(array)):
+        other = array.copy()
+        other[i] += 1
+        sums.add(ops.checksum(other))
+    assert len(sums) == 8
+    assert ops.checksum(array.copy()) in sums
+
+
 @pytest.mark.parametrize("max_n", [2**31 - 1, 2**40])
 def test_more_ngrams_than_int32_counts_are_refused(max_n):
     # 92,680 letters have 2**32 - 3,516 n-grams, which 32 bits wrap to few.

@@ -263,6 +263,28 @@ def test_changed_floret_vectors_are_noticed(nlp):
     assert not numpy.allclose(model.predict(docs)[0], before)
 
 
+@pytest.mark.parametrize("builder", ["static_hash", "subword_static", "static_unseen"])
+def test_vectors_keyed_by_another_attribute_are_looked_up(nlp, builder):
+    docs = [Doc(nlp.vocab, words=["The", "CAT", "zebra", "cat"])]
+    model = BUILDERS[builder]().initialize(X=docs)
+    table = nlp.vocab.vectors
+    lower, norm = (
+        Vectors(strings=table.strings, data=table.data, keys=list(table), attr=attr)
+        for attr in ("LOWER", "NORM")
+    )
+    for other in (table, lower, table, norm, lower):
+        nlp.vocab.vectors = other
+        assert_fresh(model, docs)
+
+
+def test_emptied_vectors_are_named(nlp):
+    docs = [Doc(nlp.vocab, words=WORDS)]
+    model = layer(nlp, static=True)
+    nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, shape=(0, 6))
+    with pytest.raises(ValueError, match="the vocab's vectors table has shape"):
+        model.predict(docs)
+
+
 def test_cache_stays_out_of_bytes_pickles_and_copies(nlp):
     model = layer(nlp)
     size, data = len(pickle.dumps(model)), model.to_bytes()

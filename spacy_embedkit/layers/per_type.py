@@ -103,6 +103,9 @@ def _predict(
 
 def _vector_sums(types: Types) -> NDArray:
     table = types.vocab.vectors
+    if not len(table.data):
+        # The layer says what is wrong with it.
+        return numpy.zeros(len(types), dtype="uint64")
     rows = table.find(keys=types.column(vectors_attr(types.vocab)))
     sums = ops.checksum_rows(table.data[rows])
     sums[rows < 0] = 0

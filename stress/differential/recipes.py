@@ -73,8 +73,8 @@ class Writer:
         self._n_texts = 0
 
     def _word(self) -> str:
-        letters = self.random.choice(list(string.ascii_lowercase), 7)
-        word = "".join(letters[: self.random.integers(2, 8)])
+        places = self.random.integers(0, 26, self.random.integers(2, 8))
+        word = "".join(string.ascii_lowercase[place] for place in places.tolist())
         return word.title() if self.random.random() < 0.15 else word
 
     def usual(self, n: int) -> list[Recipe]:
@@ -112,7 +112,7 @@ class Writer:
         words = tuple(
             self._odd_word()
             if random.random() < 0.3
-            else str(random.choice(self._pool))
+            else self._pool[random.integers(len(self._pool))]
             for _ in range(size)
         )
         spaces = tuple(bool(space) for space in random.random(size) < 0.6)
@@ -129,10 +129,9 @@ class Writer:
 
     def _odd_word(self) -> str:
         if self.random.random() < 0.2:
-            return str(self.random.choice(ODD_WORDS))
-        letters = self.random.choice(list(ODD), self.random.integers(1, 6))
-        # numpy drops zeros at the end of a text.
-        return "".join(letters.tolist()) or "\x01"
+            return ODD_WORDS[self.random.integers(len(ODD_WORDS))]
+        places = self.random.integers(0, len(ODD), self.random.integers(1, 6))
+        return "".join(ODD[place] for place in places.tolist())
 
 
 def _new_word(number: int) -> str:

@@ -36,8 +36,8 @@ class Run:
     def recipes(
         self, write: Callable[[int], list[Recipe]] | None = None, size: int = BATCH
     ) -> Iterator[list[Recipe]]:
-        """Write all docs of the run, a batch at a time."""
-        for n in batches(self.docs, size):
+        """Write all docs of the run, a batch at a time, in four batches or more."""
+        for n in batches(self.docs, max(1, min(size, self.docs // 4))):
             yield (write or self.writer.usual)(n)
             self.progress(n)
 
@@ -49,7 +49,7 @@ class Run:
         redo: Annotate | None = None,
     ) -> None:
         """Run a batch through both pipelines, and compare."""
-        size = int(self.writer.random.integers(1, 200))
+        size = int(self.writer.random.integers(1, 400))
         self.compare(
             recipes,
             annotate(stock, recipes, size),

@@ -29,7 +29,7 @@ def plain(run: Run) -> None:
 def odd(run: Run) -> None:
     """Empty docs, odd Unicode, custom words, spaces and NORM, merged tokens."""
     stock, fast = run.pair()
-    for recipes in run.recipes(run.writer.odd, 64):
+    for recipes in run.recipes(run.writer.odd):
         run.check(recipes, stock, fast)
 
 
@@ -37,7 +37,7 @@ def lexemes(run: Run) -> None:
     """NORM, LOWER, SHAPE, PREFIX and SUFFIX of lexemes change between calls."""
     stock, fast = run.pair()
     random = run.writer.random
-    for recipes in run.recipes(size=32):
+    for recipes in run.recipes(size=128):
         run.check(recipes, stock, fast)
         for recipe in recipes[::4]:
             word = (recipe.text or " ".join(recipe.words)).split(" ")[0]
@@ -56,7 +56,7 @@ def vectors(run: Run) -> None:
         return plain(run)
     tables = [(nlp.vocab.vectors, nlp) for nlp in (stock, fast)]
     mode = tables[0][0].mode
-    for i, recipes in enumerate(run.recipes(size=64)):
+    for i, recipes in enumerate(run.recipes(size=128)):
         words = sorted({word for recipe in recipes for word in recipe.words})
         for table, nlp in tables:
             if i % 3 == 0:
@@ -83,14 +83,14 @@ def two_pipelines(run: Run) -> None:
     fast2 = run.source.make_fast(fast.vocab)
     for nlp in (stock2, fast2):
         scale(nlp, 0.7)
-    for i, recipes in enumerate(run.recipes(size=64)):
+    for i, recipes in enumerate(run.recipes(size=128)):
         run.check(recipes, *((stock2, fast2) if i % 2 else (stock, fast)))
 
 
 def select_pipes(run: Run) -> None:
     """A part of the components is disabled, another one for each batch."""
     stock, fast = run.pair()
-    for recipes in run.recipes(size=64):
+    for recipes in run.recipes(size=128):
         names = [n for n in stock.pipe_names if run.writer.random.random() < 0.4]
         # Without the layer that it listens to, a component of stock raises.
         names = [name for name in names if name not in ("tok2vec", "transformer")]
@@ -101,7 +101,7 @@ def select_pipes(run: Run) -> None:
 def use_params(run: Run) -> None:
     """Other weights are in place for a while, and then the old ones again."""
     stock, fast = run.pair()
-    for i, recipes in enumerate(run.recipes(size=64)):
+    for i, recipes in enumerate(run.recipes(size=128)):
         factor = numpy.float32(1 + 0.2 * (i % 3))
         with ExitStack() as stack:
             for nlp in (stock, fast):
@@ -114,7 +114,7 @@ def new_weights(run: Run) -> None:
     """Weights are loaded anew, and changed in place, between calls."""
     stock, fast = run.pair()
     data = {nlp: models_to_bytes(nlp) for nlp in (stock, fast)}
-    for i, recipes in enumerate(run.recipes(size=64)):
+    for i, recipes in enumerate(run.recipes(size=128)):
         for nlp in (stock, fast):
             if i % 2:
                 scale(nlp, 1.2)
@@ -128,7 +128,7 @@ def small_caches(run: Run) -> None:
     """Caches hold no row, one, or seven."""
     stock = run.source.make(None)
     pairs = [run.source.make_fast(cache_rows=rows) for rows in (0, 1, 7)]
-    for i, recipes in enumerate(run.recipes(size=64)):
+    for i, recipes in enumerate(run.recipes(size=128)):
         run.check(recipes, stock, pairs[i % 3])
 
 
@@ -159,7 +159,7 @@ def interrupts(run: Run) -> None:
     """An exception breaks off a batch while new weights are taken up."""
     stock, fast = run.pair()
     random = run.writer.random
-    for i, recipes in enumerate(run.recipes(size=64)):
+    for i, recipes in enumerate(run.recipes(size=128)):
         factor = 0.8 if i % 2 else 1.25
         for nlp in (stock, fast):
             scale(nlp, factor, replace=True)

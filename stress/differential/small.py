@@ -155,15 +155,18 @@ SMALL: dict[str, Callable[[], Language]] = {
 
 
 def make_vectors(nlp: Language, words: list[str], mode: str, seed: int) -> Vectors:
-    """Make a table of a pipeline's vocab, 8 wide, of the words or of n-grams."""
+    """Make a table of a pipeline's vocab, 8 wide, of the words or of n-grams.
+
+    It is keyed by ORTH, LOWER or NORM, as the seed has it.
+    """
     random = numpy.random.default_rng(seed)
-    strings = nlp.vocab.strings
+    strings, attr = nlp.vocab.strings, ("LOWER", "ORTH", "NORM")[seed % 3]
     if mode == "floret":
         data = random.normal(size=(101, 8)).astype("f")
         settings = {"mode": "floret", "hash_count": 2, "minn": 2, "maxn": 3}
         return Vectors(strings=strings, data=data, **settings)
     data = random.normal(size=(len(words), 8)).astype("f")
-    return Vectors(strings=strings, data=data, keys=words)
+    return Vectors(strings=strings, data=data, keys=words, attr=attr)
 
 
 def _train(parts: dict[str, dict[str, Any]], table: str = "") -> Language:
