@@ -3,6 +3,7 @@
 import typer
 
 from . import peers
+from .differential import command as differential
 from .faults import harness as faults
 from .fuzz import command as fuzz
 
@@ -13,6 +14,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("peers")(peers.main)
+app.command("differential", epilog=differential.NAMES)(differential.main)
 app.command("faults")(faults.main)
 app.command("fuzz")(fuzz.main)
 
