@@ -13,7 +13,6 @@ import srsly
 import spacy_embedkit
 
 from .helpers.checkout import ROOT
-from .helpers.hidden_packages import HIDE
 
 SETUP = ConfigParser(delimiters=["="])
 SETUP.read(ROOT / "setup.cfg")
@@ -122,12 +121,6 @@ def test_a_blank_pipeline_loads_no_more_than_entry_points_need():
         "transformer.release",
         "transformer.token_vectors",
     }
-
-
-def test_spacy_loads_no_torch_because_of_the_package():
-    # thinc imports torch where there is one, and so does spacy-transformers.
-    code = "import sys, spacy; sys.modules['torch'] = None; spacy.blank('en')"
-    run(f"{HIDE}; {code}; import spacy.cli; spacy.registry.cli.get_all()")
 
 
 def test_workflows_try_the_pythons_of_the_classifiers():
