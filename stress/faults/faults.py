@@ -33,9 +33,12 @@ def interrupt(attempt: Try) -> Optional[list[str]]:
     if code == 0:
         return attempt.check_end() or None
     if attempt.command.is_ours:
+        lines = attempt.place.messages("run").strip().splitlines()
         if code != 130:
-            troubles.append(f"exit code {code}, not 130")
-        troubles += check_messages(attempt, "run")
+            troubles.append(f"exit code {code}, not 130: {lines[-1:]}")
+        # Before a command begins, typer ends it without a word.
+        if lines:
+            troubles += check_messages(attempt, "run")
     if is_at_work(running):
         troubles.append("a process goes on")
     return troubles + attempt.check_kept() + attempt.check_again()
