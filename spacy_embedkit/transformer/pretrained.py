@@ -15,6 +15,10 @@ from .adapters import without_adapters
 HUB_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 # A file that every folder of a transformer holds.
 CONFIG_FILE = "config.json"
+# Of a folder that transformers saves: the model, and tokenizers of all kinds.
+SAVED_FILES = [CONFIG_FILE, "generation_config.json", "model*.safetensors*"]
+SAVED_FILES += ["tokenizer*", "special_tokens_map.json", "added_tokens.json"]
+SAVED_FILES += ["vocab.*", "merges.txt", "*.model", "chat_template.*", "bpe.codes"]
 # The epsilon of BERT's layer norms.
 BERT_EPSILON = 1e-12
 
@@ -151,16 +155,19 @@ def hidden_states(model: Any, ids: Any, mask: Any) -> Any:
         ).hidden_states
 
 
-def save_transformer(pipeline: str, folder: Path, component: Optional[str]) -> str:
+def save_transformer(
+    pipeline: str, folder: Path, component: Optional[str], force: bool = False
+) -> str:
     """Write config.json, model.safetensors and the tokenizer, all or nothing.
 
     pipeline: Folder or package. component: Whose transformer, if there are several.
+    force: Whether a folder that holds other files may be replaced.
     Returns: What was written, in one line.
     Raises: InputError if the pipeline or transformer does not exist, or the folder
         holds something else; ImportError naming the extra.
     """
     import_extra("spacy_transformers", "transformers")
-    check_output(folder, replaces=CONFIG_FILE)
+    check_output(folder, replaces=CONFIG_FILE, holds=SAVED_FILES, force=force)
     try:
         nlp = spacy.load(pipeline)
     except (OSError, ValueError) as err:
