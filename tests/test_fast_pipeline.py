@@ -167,11 +167,12 @@ from spacy_embedkit.backend import use_fast_ops
 from threadpoolctl import threadpool_info
 use_fast_ops()
 pid = os.fork()
+if pid:
+    os.wait()
 pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
 print(max(pool["num_threads"] for pool in pools), flush=True)
-if pid == 0:
+if not pid:
     os._exit(0)
-os.wait()
 """
 
 
