@@ -35,7 +35,7 @@ def build_raw_text_v1(
     path (str, Path or list of them): Files of plain text (see unit), JSONL or Parquet,
         told apart by their content; the first two may be gzipped. Folders stand for the
         files in them, patterns such as "raw-*.jsonl.gz" for what they match. Null is an
-        error only when the corpus is read.
+        error only when the corpus is read. "~" is the user's home.
     text_key (str): Key of the text in JSONL; column of the text in Parquet.
     max_length (int): Tokens of the longest doc, 1 to 10,000. Longer texts are split
         between sentences where possible, else between any tokens.
@@ -78,12 +78,15 @@ def build_raw_text_v1(
             f"{name}: max_cache_gb is {max_cache_gb}, but 0 or more is needed"
         )
     paths = path if isinstance(path, list) else [path or ""]
+    cache = None
+    if cache_dir is not None:
+        cache = DocsCache(Path(cache_dir).expanduser(), max_cache_gb)
     return RawTextCorpus(
         [str(p) for p in paths],
         text_key=text_key,
         lengths=Lengths(max_length, min_length, join_short),
         shuffle=shuffle,
         limit=limit,
-        cache=None if cache_dir is None else DocsCache(Path(cache_dir), max_cache_gb),
+        cache=cache,
         unit=unit,
     )

@@ -22,6 +22,9 @@ def find_files(paths: Sequence[str]) -> List[str]:
     found: List[str] = []
     for path in paths:
         _check_path(path)
+        if path.startswith("~") and not Path(path).exists():
+            # A user that is not known stays as it is.
+            path = os.path.expanduser(path)  # noqa: PTH111
         try:
             found += _expand(path)
         except OSError as err:
