@@ -186,6 +186,28 @@ def atomic_folder(target: Union[str, Path]) -> Iterator[Path]:
         ) from err
 
 
+@contextmanager
+def work_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder next to target, where there is room, for temporary files.
+
+    It is removed at the end; what killed runs left is removed first.
+    Raises: OSError from the system.
+    """
+    for left in _find_left(target, "work"):
+        if remove_unlocked(left / "lock"):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = _private(target, "work")
+    folder.mkdir(parents=True)
+    try:
+        with (folder / "lock").open("wb") as file:
+            with suppress(OSError):
+                try_lock(file)
+            (folder / "files").mkdir()
+            yield folder / "files"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _recover(target: Path) -> None:
     """Undo what killed runs left; the caller has the lock of target."""
     for old in _find_left(target, "old"):
