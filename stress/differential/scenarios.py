@@ -55,14 +55,16 @@ def vectors(run: Run) -> None:
     if not stock.vocab.vectors.size or stock.vocab.vectors.shape[1] != 8:
         return plain(run)
     tables = [(nlp.vocab.vectors, nlp) for nlp in (stock, fast)]
+    for table, _ in tables:
+        # What is loaded from bytes is read-only.
+        table.data = table.data.copy()
     mode = tables[0][0].mode
     for i, recipes in enumerate(run.recipes(size=128)):
         words = sorted({word for recipe in recipes for word in recipe.words})
         for table, nlp in tables:
             if i % 3 == 0:
-                nlp.vocab.vectors = (
-                    make_vectors(nlp, words[::3], mode, i) if i else table
-                )
+                other = make_vectors(nlp, words[::3], mode, i // 3)
+                nlp.vocab.vectors = other if i else table
             elif i % 3 == 1 and mode == "default":
                 row: Any = numpy.random.default_rng(i).normal(size=8).astype("f")
                 keys = [nlp.vocab.strings[word] for word in words]
