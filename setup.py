@@ -15,7 +15,8 @@ DIRECTIVES = {
     "cdivision": True,
     "freethreading_compatible": True,
 }
-FLAGS = [] if os.name == "nt" else ["-O3"]
+# Debug symbols, which Python's own flags often ask for, are nine tenths of a module.
+FLAGS = [] if os.name == "nt" else ["-O3", "-g" if CHECKED else "-g0"]
 
 
 def extension(name: str, language: str) -> Extension:

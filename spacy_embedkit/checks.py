@@ -19,8 +19,12 @@ TEXT_ATTRS = ("ORTH", "NORM", "LOWER", "SHAPE", "PREFIX", "SUFFIX")
 class InputError(ValueError):
     """Something in the user's files or settings that they can fix.
 
-    Its text is the one line they read: where it is, what was found, what to do.
+    Its text is the one line they read: where it is, what was found, what to do. What
+    can't be printed in it, such as a line break in a file's name, is escaped.
     """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
 
 
 def import_extra(module: str, extra: str) -> Any:
@@ -31,6 +35,16 @@ def import_extra(module: str, extra: str) -> Any:
         raise ImportError(
             f"{module} can't be imported ({err}); pip install 'spacy-embedkit[{extra}]'"
         ) from err
+
+
+def printable(text: str) -> str:
+    """Escape line breaks, other control characters, and halves of surrogate pairs."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in text
+    )
 
 
 def one_line(err: Exception) -> str:

@@ -4,6 +4,8 @@ import typer
 
 from . import peers
 from .differential import command as differential
+from .faults import harness as faults
+from .fuzz import command as fuzz
 
 app = typer.Typer(
     name="python -m stress",
@@ -13,11 +15,8 @@ app = typer.Typer(
 )
 app.command("peers")(peers.main)
 app.command("differential", epilog=differential.NAMES)(differential.main)
-
-
-@app.callback()
-def stress() -> None:
-    """Keep the name of the command where there is only one."""
+app.command("faults")(faults.main)
+app.command("fuzz")(fuzz.main)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ import spacy
 
 from spacy_embedkit import io, locks
 from spacy_embedkit.checks import InputError
-from spacy_embedkit.io import atomic_folder, write_atomic
+from spacy_embedkit.io import atomic_folder, work_folder, write_atomic
 from spacy_embedkit.locks import exclusive, remove_unlocked, try_lock
+from spacy_embedkit.vectors.build import learn as learning
 
 from .helpers.vector_tables import make_folder
 from .helpers.vectors_command import run
@@ -209,4 +210,30 @@ def test_threads_exclude_each_other(tmp_path):
             pytest.fail("two at once")
     with exclusive(tmp_path / "out"):
         pass
+    assert names(tmp_path) == []
+
+
+def test_a_work_folder_goes_and_so_does_that_of_a_killed_run(tmp_path):
+    left = tmp_path / f".out.{LEFT}.work"
+    (left / "files").mkdir(parents=True)
+    (left / "lock").touch()
+    with work_folder(tmp_path / "out") as one:
+        assert names(tmp_path) == [one.parent.name]
+        with work_folder(tmp_path / "out") as two:
+            (two / "a").touch()
+        assert names(tmp_path) == [one.parent.name]
+        assert names(one) == []
+    assert names(tmp_path) == []
+
+
+def test_learn_works_next_to_its_output(tmp_path, monkeypatch):
+    seen = []
+
+    def learn(raw, folder, **settings):
+        seen.append(folder.parent.parent)
+        raise InputError("enough")
+
+    monkeypatch.setattr(learning, "learn", learn)
+    run("learn", "raw.txt", tmp_path / "out", "--lang", "en", status=1)
+    assert seen == [tmp_path]
     assert names(tmp_path) == []

@@ -132,6 +132,7 @@ def write_table(
     source: object, out_dir: Path, lang: str, *, force: bool, **settings: object
 ) -> None:
     """Convert an opened source, and print a summary."""
+    from ..checks import printable
     from ..vectors.build.convert import ConvertSettings
     from ..vectors.build.convert import convert as convert_vectors
     from ..vectors.sources.source import Source
@@ -143,7 +144,7 @@ def write_table(
     chosen = ConvertSettings(**settings)  # type: ignore[arg-type]
     report = convert_vectors(source, out_dir, code, chosen, force)
     for note in report.notes:
-        print(f"note: {note}")
+        print(f"note: {printable(note)}")
     rows, width = report.shape
     keys = "n-grams" if report.n_keys < 0 else f"{report.n_keys:,} words"
     print(f"{out_dir}: {rows:,} x {width} for {keys} ({report.format})")
@@ -154,7 +155,7 @@ def language_of(lang: str) -> str:
     import spacy
     from spacy.util import get_lang_class
 
-    from ..checks import InputError
+    from ..checks import InputError, one_line
 
     try:
         return get_lang_class(lang).lang or lang
@@ -162,7 +163,8 @@ def language_of(lang: str) -> str:
         pass
     try:
         return spacy.load(lang).lang or "xx"
-    except OSError as err:
+    except (OSError, ValueError) as err:
         raise InputError(
-            f"--lang is {lang!r}, which is neither a language code nor a pipeline"
+            f"--lang is {lang!r}, which is neither a language code nor a pipeline that "
+            f"can be loaded ({one_line(err)[:200]})"
         ) from err

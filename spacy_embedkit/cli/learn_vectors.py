@@ -1,7 +1,5 @@
 """`spacy embedkit vectors learn` and `distill`."""
 
-import tempfile
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -55,16 +53,17 @@ def learn(
     force: Force = False,
 ) -> None:
     """Learn vectors from raw text, by floret or gensim, and convert them."""
+    from ..io import work_folder
     from ..vectors.build.learn import learn as learn_vectors
     from ..vectors.build.output import check_target
     from ..vectors.sources import open_source
 
     # Before hours of work.
     check_target(out_dir, force)
-    with tempfile.TemporaryDirectory() as folder:
+    with work_folder(out_dir) as folder:
         path = learn_vectors(
             raw,
-            Path(folder),
+            folder,
             lang=lang,
             algorithm=algorithm,
             width=width,

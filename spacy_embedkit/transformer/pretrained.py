@@ -87,8 +87,13 @@ def load_pretrained(name: str) -> Tuple[Any, Any]:
         tokenizer = library.AutoTokenizer.from_pretrained(
             name, add_prefix_space=True, **safe
         )
-        model = library.AutoModel.from_pretrained(name, **safe, **weights)
-    except (OSError, ValueError, KeyError) as err:
+        config = library.AutoConfig.from_pretrained(name, **safe)
+        check_kernels(config)
+        model = library.AutoModel.from_pretrained(
+            name, config=config, **safe, **weights
+        )
+    except Exception as err:
+        # The library trusts its files, so that it may fail anywhere.
         raise InputError(
             f"{name}: can't be loaded ({one_line(err)}); name a folder with "
             "config.json, model.safetensors and tokenizer.json"
@@ -101,6 +106,13 @@ def load_pretrained(name: str) -> Tuple[Any, Any]:
         tokenizer.pad_token = tokenizer.eos_token
     is_pair = getattr(model.config, "is_encoder_decoder", False)
     return tokenizer, model.get_encoder() if is_pair else model
+
+
+def check_kernels(config: Any) -> None:
+    """Raise ValueError if a config names a kernel on the hub, which is code."""
+    kernel = getattr(config, "_attn_implementation_internal", None)
+    if "/" in str(kernel):
+        raise ValueError(f"its config names the kernel {kernel!r}, which is not run")
 
 
 def drop_layers_above(model: Any, highest: int) -> None:

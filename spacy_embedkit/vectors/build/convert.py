@@ -13,11 +13,12 @@ from tqdm import tqdm
 
 from ...checks import InputError
 from ...io import atomic_folder
+from ..file_arrays import map_array
 from ..keys import KeyRows, Words
 from ..mapped import MappedVectors, Unseen
 from ..nearest import nearest_rows
 from ..sources.source import Source
-from ..table import FOLDER, SUBWORDS, WORD_ARRAYS, Table, finish_table, map_array
+from ..table import FOLDER, SUBWORDS, WORD_ARRAYS, Table, finish_table
 from .collect import Duplicates, collect
 from .output import check_target
 from .quantise import DType, encode_rows
