@@ -15,7 +15,7 @@ from spacy_embedkit import accelerate, row_cache
 from .parallel import in_processes, in_threads
 from .recipes import Recipe
 from .run import Run, annotate
-from .small import make_vectors
+from .small import POS, make_lookups, make_vectors
 from .state import interrupted, models, models_to_bytes, scale, scaled
 
 
@@ -126,6 +126,31 @@ def new_weights(run: Run) -> None:
         run.check(recipes, stock, fast)
 
 
+def new_rules(run: Run) -> None:
+    """Rules are added to the attribute ruler, and other tables to the lemmatizer."""
+    stock, fast = run.pair()
+    for i, recipes in enumerate(run.recipes(size=128)):
+        word = (recipes[0].text or " ".join(recipes[0].words)).split(" ")[0]
+        for nlp in (stock, fast):
+            if nlp.has_pipe("attribute_ruler"):
+                ruler: Any = nlp.get_pipe("attribute_ruler")
+                attrs = {"POS": POS[i % 5], "MORPH": f"Case={i % 5}"}
+                ruler.add(patterns=[[{"TEXT": word}]], attrs=attrs)
+            if nlp.has_pipe("lemmatizer"):
+                _change_lemmas(nlp.get_pipe("lemmatizer"), i, word)
+        run.check(recipes, stock, fast)
+
+
+def _change_lemmas(lemmatizer: Any, i: int, word: str) -> None:
+    # Changes in place count in spaCy once its cache is cleared.
+    if i % 3 == 0:
+        lemmatizer.lookups = make_lookups(i)
+    elif i % 3 == 1:
+        exceptions = lemmatizer.lookups.get_table("lemma_exc")
+        exceptions.setdefault(POS[i % 5].lower(), {})[word] = [f"lemma{i}"]
+    lemmatizer.cache = {}
+
+
 def small_caches(run: Run) -> None:
     """Caches hold no row, one, or seven."""
     stock = run.source.make(None)
@@ -207,6 +232,7 @@ SCENARIOS: dict[str, tuple[Callable[[Run], None], int]] = {
     "select-pipes": (select_pipes, 2),
     "use-params": (use_params, 2),
     "new-weights": (new_weights, 2),
+    "new-rules": (new_rules, 2),
     "small-caches": (small_caches, 2),
     "copies": (copies, 2),
     "undo": (undo, 2),
