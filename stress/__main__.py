@@ -2,7 +2,8 @@
 
 import typer
 
-from . import peers
+from . import sanitizers
+from .peers import command as peers
 
 app = typer.Typer(
     name="python -m stress",
@@ -11,6 +12,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("peers")(peers.main)
+app.command("sanitizers")(sanitizers.main)
 
 
 @app.callback()
