@@ -15,7 +15,8 @@ DIRECTIVES = {
     "cdivision": True,
     "freethreading_compatible": True,
 }
-FLAGS = [] if os.name == "nt" else ["-O3"]
+# Debug symbols, which Python's own flags often ask for, are nine tenths of a module.
+FLAGS = [] if os.name == "nt" else ["-O3", "-g" if CHECKED else "-g0"]
 LINK_FLAGS: list[str] = []
 # EMBEDKIT_SANITIZE=address,undefined, or one of them, builds kernels that gcc or clang
 # watch, see stress/sanitizers.py. Python's own -fwrapv would hide signed overflow.

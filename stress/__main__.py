@@ -3,6 +3,9 @@
 import typer
 
 from . import sanitizers
+from .differential import command as differential
+from .faults import harness as faults
+from .fuzz import command as fuzz
 from .peers import command as peers
 
 app = typer.Typer(
@@ -12,12 +15,10 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("peers")(peers.main)
+app.command("differential", epilog=differential.NAMES)(differential.main)
+app.command("faults")(faults.main)
+app.command("fuzz")(fuzz.main)
 app.command("sanitizers")(sanitizers.main)
-
-
-@app.callback()
-def stress() -> None:
-    """Keep the name of the command where there is only one."""
 
 
 if __name__ == "__main__":
