@@ -53,22 +53,33 @@ class Kind(StrEnum):
     checked = "checked"
     address = "address"
     undefined = "undefined"
+    both = "address,undefined"
 
 
-# For each kind a bug that it has to find: a text of _ops.pyx, and what becomes of it.
+# Bugs that each kind has to find: a text of _ops.pyx, and what becomes of it.
 OVERRUN = (
     "for i in range(rows.shape[0]):\n            for o in range(out.shape[1]):",
     "for i in range(rows.shape[0] + 1):\n            for o in range(out.shape[1]):",
 )
+WIDE_SHIFT = ("return x ^ (x >> 31)", "return x ^ (x >> 64)")
 BUGS = {
-    Kind.checked: OVERRUN,
-    Kind.address: OVERRUN,
-    Kind.undefined: ("return x ^ (x >> 31)", "return x ^ (x >> 64)"),
+    Kind.checked: [OVERRUN],
+    Kind.address: [OVERRUN],
+    Kind.undefined: [WIDE_SHIFT],
+    Kind.both: [OVERRUN, WIDE_SHIFT],
+}
+LIBRARIES = {
+    Kind.checked: [],
+    Kind.address: ["libasan"],
+    Kind.undefined: ["libubsan"],
+    Kind.both: ["libasan", "libubsan"],
 }
 
 
 def main(
-    kinds: Annotated[list[Kind] | None, typer.Argument(help="Any; none: all.")] = None,
+    kinds: Annotated[
+        list[Kind] | None, typer.Argument(help="By default, checked and both.")
+    ] = None,
     self_check: Annotated[
         bool, typer.Option(help="Break a kernel afterwards: it has to be found.")
     ] = False,
@@ -77,18 +88,19 @@ def main(
 ) -> None:
     """Run the tests of kernels, layers and tables on kernels that report what they do.
 
-    Builds the kernels in a copy of the package: with bounds checks, AddressSanitizer
-    and UndefinedBehaviorSanitizer, each by itself. Needs gcc.
+    Builds the kernels in a copy of the package: with bounds checks (checked), with
+    AddressSanitizer (address), UndefinedBehaviorSanitizer (undefined) or both. Needs
+    gcc.
     """
     findings = []
     with TemporaryDirectory() as name:
         copy = Path(name)
         copy_package(copy)
-        for kind in kinds or list(Kind):
+        for kind in kinds or [Kind.checked, Kind.both]:
             found, n_passed = check(kind, copy, TESTS, slow=slow, jobs=jobs)
             findings += [f"{kind}: {line}" for line in found]
             if self_check:
-                findings += check_bug(kind, copy)
+                findings += check_bugs(kind, copy)
             print(f"{kind}: {n_passed} tests passed, {len(found)} findings", flush=True)
     if findings:
         sys.exit("\n".join(["error: the kernels did what they must not:", *findings]))
@@ -105,16 +117,25 @@ def copy_package(copy: Path) -> None:
 
 
 def check(
-    kind: Kind, copy: Path, tests: tuple[str, ...], *, slow: bool, jobs: int
+    kind: Kind,
+    copy: Path,
+    tests: tuple[str, ...],
+    *,
+    slow: bool = False,
+    jobs: int = 1,
+    is_new: bool = True,
 ) -> tuple[list[str], int]:
-    """Build the kernels, run the tests; return a line per finding, and what passed."""
+    """Build the kernels, run the tests; return a line per finding, and what passed.
+
+    is_new: Whether the kernels of the copy, if there are any, are of another kind.
+    """
     start = monotonic()
-    build(kind, copy)
+    build(kind, copy, is_new=is_new)
     built = monotonic()
     for path in copy.glob("report.*"):
         path.unlink()
     env = environment(kind, copy)
-    run_python(copy, env, "-c", PROBE.format(copy=copy, kind=kind))
+    run_python(copy, env, "-c", PROBE.format(copy=copy, libraries=LIBRARIES[kind]))
     command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(jobs)]
     command += [] if slow else ["-m", "not slow"]
     command += [f"tests/test_{name}.py" for name in tests]
@@ -134,20 +155,20 @@ def check(
 PROBE = """
 import spacy_embedkit._ops as kernels
 assert kernels.__file__.startswith("{copy}"), kernels.__file__
-library = dict(address="libasan", undefined="libubsan").get("{kind}", "")
-assert library in open("/proc/self/maps").read(), "not built for {kind}"
+loaded = open("/proc/self/maps").read()
+assert all(library in loaded for library in {libraries}), "built without {libraries}"
 """
 
 
-def build(kind: Kind, copy: Path) -> None:
-    """Build the kernels in place, all of them if the kind is another one."""
+def build(kind: Kind, copy: Path, *, is_new: bool) -> None:
+    """Build the kernels in place: all of them, or those that changed."""
     env = {key: value for key, value in os.environ.items() if "EMBEDKIT" not in key}
     if kind == Kind.checked:
         env["EMBEDKIT_CHECKED"] = "1"
     else:
         env["EMBEDKIT_SANITIZE"] = kind
-    command = ["setup.py", "-q", "build_ext", "--inplace", "--force", "-j", "2"]
-    run_python(copy, env, *command)
+    command = ["setup.py", "-q", "build_ext", "--inplace", "-j", "2"]
+    run_python(copy, env, *command, *(["--force"] if is_new else []))
 
 
 def environment(kind: Kind, copy: Path) -> dict[str, str]:
@@ -155,9 +176,9 @@ def environment(kind: Kind, copy: Path) -> dict[str, str]:
     env = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
     env["OPENBLAS_NUM_THREADS"] = "1"
     log = f"log_path={copy / 'report'}"
-    if kind == Kind.undefined:
+    if kind in (Kind.undefined, Kind.both):
         env["UBSAN_OPTIONS"] = f"{log}:print_stacktrace=1"
-    if kind == Kind.address:
+    if kind in (Kind.address, Kind.both):
         # Python itself is not built for it: the library comes first, with that of C++,
         # whose exceptions it wraps. Memory has to come from malloc to be watched.
         libraries = ("libasan.so", "libstdc++.so.6")
@@ -176,16 +197,21 @@ def find_library(name: str) -> str:
     return path.strip()
 
 
-def check_bug(kind: Kind, copy: Path) -> list[str]:
-    """Break a kernel, and say so if that is not found."""
+def check_bugs(kind: Kind, copy: Path) -> list[str]:
+    """Break a kernel in each way of BUGS, and say so if that is not found."""
     path = copy / "spacy_embedkit" / "_ops.pyx"
     text = path.read_text(encoding="utf8")
-    old, new = BUGS[kind]
-    assert old in text, f"{path} has no {old!r}"
-    path.write_text(text.replace(old, new, 1), encoding="utf8")
-    found, _ = check(kind, copy, ("ops",), slow=False, jobs=1)
+    missed = []
+    for old, new in BUGS[kind]:
+        assert old in text, f"{path} has no {old!r}"
+        path.write_text(text.replace(old, new, 1), encoding="utf8")
+        found, _ = check(kind, copy, ("ops",), is_new=False)
+        if not found:
+            missed.append(f"{kind}: the bug {new!r} in _ops.pyx was not found")
+        else:
+            print(f"{kind}: the bug {new!r} was found: {found[0]:.100}")
     path.write_text(text, encoding="utf8")
-    return [] if found else [f"{kind}: the bug {new!r} in _ops.pyx was not found"]
+    return missed
 
 
 def run_python(
