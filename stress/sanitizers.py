@@ -83,6 +83,9 @@ def main(
     self_check: Annotated[
         bool, typer.Option(help="Break a kernel afterwards: it has to be found.")
     ] = False,
+    test: Annotated[
+        list[str] | None, typer.Option(help="Files of tests, such as ops.")
+    ] = None,
     slow: Annotated[bool, typer.Option("--slow", help="Slow tests, too.")] = False,
     jobs: Annotated[int, typer.Option(help="Processes.")] = 2,
 ) -> None:
@@ -92,12 +95,12 @@ def main(
     AddressSanitizer (address), UndefinedBehaviorSanitizer (undefined) or both. Needs
     gcc.
     """
-    findings = []
+    findings, names = [], tuple(test or TESTS)
     with TemporaryDirectory() as name:
         copy = Path(name)
         copy_package(copy)
         for kind in kinds or [Kind.checked, Kind.both]:
-            found, n_passed = check(kind, copy, TESTS, slow=slow, jobs=jobs)
+            found, n_passed = check(kind, copy, names, slow=slow, jobs=jobs)
             findings += [f"{kind}: {line}" for line in found]
             if self_check:
                 findings += check_bugs(kind, copy)
