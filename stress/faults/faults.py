@@ -130,6 +130,8 @@ def two_at_once(attempt: Try) -> list[str]:
     if 0 not in codes:
         lines = attempt.place.messages("run1").strip().splitlines()
         troubles.append(f"both failed: {lines[-1] if lines else ''}")
+    if codes == [0, 0] and command.has_other and not command.replaces:
+        troubles.append("both ended well, and the result of one is lost")
     found = command.result(place.out)
     done = [which for which, code in zip(others, codes, strict=True) if code == 0]
     winners = [
