@@ -372,3 +372,26 @@ def test_what_is_in_the_way_is_not_overwritten(tmp_path, corpus, finished):
     run(config, folder, force=True)
     assert result_of(folder) == before
     assert not (folder / "model7.bin").exists()
+
+
+def test_two_commands_do_not_run_in_one_folder(corpus, tmp_path, monkeypatch):
+    config, out = make_config(corpus), tmp_path / "out"
+    words = "another command is at work there; wait for it"
+    with RunFolder(out, print).alone():
+        for options in ({}, {"resume": True}, {"force": True}):
+            with pytest.raises(InputError, match=words):
+                run(config, out, **options)
+    assert list(out.iterdir()) == []
+
+    survey = module._survey
+
+    def begin_another(*args):
+        survey(*args)
+        (out / CHECKPOINT).write_text("of another")
+
+    monkeypatch.setattr(module, "_survey", begin_another)
+    for resume in (False, True):
+        (out / CHECKPOINT).unlink(missing_ok=True)
+        with pytest.raises(InputError, match="holds a run; give --resume"):
+            run(config, out, resume=resume)
+        assert (out / CHECKPOINT).read_text() == "of another"

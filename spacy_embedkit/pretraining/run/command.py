@@ -63,7 +63,7 @@ def pretrain(
     console = Console(n_words, progress.words, say)
     run = Run(parts, data, outputs, progress, console, facts, started)
     try:
-        reason = _train(run, checkpoint, raw_config, say)
+        reason = _train(run, checkpoint, raw_config, force, say)
     except OSError as err:
         raise InputError(
             f"could not write to {folder} ({describe_os_error(err)}); the last "
@@ -116,10 +116,16 @@ def _open_corpus(
 
 
 def _train(
-    run: Run, checkpoint: Optional[Dict[str, Any]], config: Config, say: Say
+    run: Run,
+    checkpoint: Optional[Dict[str, Any]],
+    config: Config,
+    force: bool,
+    say: Say,
 ) -> str:
-    with _stop_on_signals() as stop:
+    with run.folder.alone(), _stop_on_signals() as stop:
         if checkpoint is None:
+            # Another command may have begun while this one read the corpus.
+            run.folder.check(resume=False, force=force)
             run.folder.clear()
             run.save()
         else:

@@ -3,13 +3,15 @@
 import hashlib
 import re
 import struct
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 import srsly
 
 from ...checks import InputError
 from ...io import load_msgpack, write_atomic
+from ...locks import exclusive
 
 BEST, LAST = "model-best.bin", "model-last.bin"
 LOG, CONFIG, PICTURE, PAGE = "log.jsonl", "config.cfg", "loss.svg", "report.html"
@@ -57,6 +59,24 @@ class RunFolder:
                 f"{self.path}: holds other files; name a new folder, or give --force "
                 "to write next to them"
             )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Make the folder, and keep other commands out while the body runs.
+
+        Raises: InputError if another command is at work there; OSError.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            try:
+                # Inside, since the folder may be all that can be written.
+                stack.enter_context(exclusive(self.path / "run"))
+            except InputError as err:
+                raise InputError(
+                    f"{self.path}: another command is at work there; wait for it, or "
+                    "name a new folder"
+                ) from err
+            yield
 
     def clear(self) -> None:
         """Make the folder, and remove the files of an earlier run."""
