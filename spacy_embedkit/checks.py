@@ -137,6 +137,11 @@ def check_ngrams(name: str, min_n: int, max_n: int, n_hashes: int) -> None:
     check_range(name, 1, 8, n_hashes=n_hashes)
 
 
+def has_surrogate(text: str) -> bool:
+    """Return whether a text holds half of a surrogate pair, which UTF-8 cannot."""
+    return any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def check_key2row(
     name: str,
     key2row: Optional[Mapping[Union[str, int], int]],
@@ -151,6 +156,12 @@ def check_key2row(
         )
     named: Dict[str, int] = {"unseen_row": unseen_row}
     named.update({f"key2row[{key!r}]": row for key, row in (key2row or {}).items()})
+    for key in key2row or {}:
+        if isinstance(key, str) and has_surrogate(key):
+            raise InputError(
+                f"{name}: key2row has {key!r}, with half of a surrogate pair, which no "
+                "word of spaCy can have; correct or remove it"
+            )
     for setting, row in named.items():
         if not 0 <= row < n_rows:
             raise InputError(

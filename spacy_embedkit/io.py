@@ -1,5 +1,6 @@
-"""Atomic writes, and one-line errors of the file system."""
+"""Atomic writes, msgpack, and one-line errors of the file system."""
 
+import gc
 import os
 import re
 import secrets
@@ -7,9 +8,11 @@ import shutil
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO, Collection, Iterator, Union, cast
+from typing import Any, BinaryIO, Collection, Iterator, Union, cast
 
-from .checks import InputError
+import srsly
+
+from .checks import InputError, one_line
 from .locks import exclusive, is_same, remove_unlocked, try_lock
 
 # Files that an error names, of those that would be lost.
@@ -242,3 +245,20 @@ def _exchange(one: Path, other: Path) -> bool:
     paths = [os.fsencode(path) for path in (one, other)]
     status = renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE)
     return cast(int, status) == 0
+
+
+def load_msgpack(data: bytes) -> Any:
+    """Return what msgpack data hold: plain values, lists, dicts and numpy arrays.
+
+    Raises: ValueError with one line for all that can be wrong with them.
+    """
+    was_on = gc.isenabled()
+    try:
+        return srsly.msgpack_loads(data)
+    except Exception as err:
+        # Types, lengths and arrays fail in many ways, some of them only in numpy.
+        raise ValueError(one_line(err)[:80] or type(err).__name__) from err
+    finally:
+        # srsly leaves the garbage collector off after an error.
+        if was_on:
+            gc.enable()

@@ -24,6 +24,7 @@ ROOMS = [
     ("vectors",),
     ("layers",),
     ("transformer",),
+    ("components",),
     ("vectors.sources",),
     ("vectors.build",),
     ("pretraining",),

@@ -5,8 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
-# Exit status of a command that was stopped, as shells have it.
-STOPPED = 130
+from .interrupts import STOPPED
 
 
 def pretrain(
@@ -63,12 +62,15 @@ def pretrain(
 
     from ..checks import InputError
     from ..pretraining.run.command import pretrain as run
+    from ..pretraining.run.run_folder import what_is_left
     from ..pretraining.run.run_settings import BLOCK
 
     if resume and force:
         raise InputError(
             "--resume continues a run and --force replaces it; give one of them"
         )
+    # The shell leaves what follows an = as it is.
+    output_dir = output_dir.expanduser()
     overrides = parse_config_overrides(ctx.args)
     import_code(code_path)
     setup_gpu(use_gpu)
@@ -77,7 +79,13 @@ def pretrain(
     if max_minutes is not None:
         own[f"{BLOCK}.max_minutes"] = max_minutes
     with show_validation_error(config_path):
-        config = load_config(config_path, overrides=overrides, interpolate=False)
+        try:
+            config = load_config(config_path, overrides=overrides, interpolate=False)
+        except UnicodeDecodeError as err:
+            raise InputError(
+                f"{config_path}: is not UTF-8 ({err.reason} at byte {err.start + 1}); "
+                "convert it, or name a config"
+            ) from err
         for name, value in own.items():
             block = config.setdefault("embedkit", {}).setdefault("pretrain", {})
             block[name.removeprefix(f"{BLOCK}.")] = value
@@ -91,7 +99,7 @@ def pretrain(
                 say=typer.echo,
             )
         except KeyboardInterrupt:
-            typer.echo("Stopped at once; --resume continues from the last checkpoint.")
+            typer.echo(f"Stopped at once; {what_is_left(output_dir)}.")
             raise typer.Exit(STOPPED) from None
     if reason == "signal":
         raise typer.Exit(STOPPED)
