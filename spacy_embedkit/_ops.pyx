@@ -192,22 +192,6 @@ cdef inline Py_ssize_t walk_ngrams(
     return count
 
 
-def count_ngrams(
-    const unsigned char[::1] text not None,  # in   UTF-8 of all words, joined
-    const int[::1] starts not None,          # in   (T + 1,), word t is starts[t:t+2]
-    int min_n,
-    int max_n,
-    int[::1] counts not None,                # out  (T,)
-):
-    """counts[t] = number of n-grams of word t, at least 1."""
-    cdef Py_ssize_t t
-    with nogil:
-        for t in range(counts.shape[0]):
-            counts[t] = <int>walk_ngrams(
-                text, starts[t], starts[t + 1], min_n, max_n, 1, 0, None, 0
-            )
-
-
 def ngram_rows(
     const unsigned char[::1] text not None,  # in   UTF-8 of all words, joined
     const int[::1] starts not None,          # in   (T + 1,), word t is starts[t:t+2]

@@ -8,6 +8,7 @@ from thinc.api import Model, Ops
 
 from .backend import EmbedkitOps, is_stock_cpu, limit_forked_processes
 from .checks import check_not_negative
+from .components import accelerate_component, restore_component
 from .layers import multi_hash, static_vectors, window_encoder, window_nodes
 from .layers.per_type import CACHE_ROWS
 from .layers.stock_nodes import stock
@@ -59,7 +60,9 @@ class Acceleration:
     _ops: List[Tuple[Model, Ops]] = field(default_factory=list, repr=False)
 
     def undo(self) -> None:
-        """Restore the prediction of the layers."""
+        """Restore the prediction of the layers, and the classes of components."""
+        for _, pipe in self._nlp.components:
+            restore_component(pipe)
         for model in _models(self._nlp).values():
             _undo(model)
         for node, ops in self._ops:
@@ -83,6 +86,9 @@ def accelerate(
     layers/window_encoder.py). Predictions stay the same within rounding: a tensor of
     values around 1 differs by about 1e-6.
 
+    The attribute ruler and the lemmatizers of spaCy keep what they found for tokens
+    with the same attributes; their annotation is the same.
+
     Nothing else changes: layers train by their own code, and to_disk and to_bytes save
     what they saved before, so it loads where this package is not installed.
 
@@ -102,9 +108,12 @@ def accelerate(
     check_not_negative("accelerate", cache_rows=cache_rows)
     result, ops = Acceleration(nlp), EmbedkitOps()
     models = _models(nlp)
-    for name, _ in nlp.components:
+    for name, pipe in nlp.components:
         if name not in models:
-            result.left_alone[name] = "it has no model"
+            if reason := accelerate_component(pipe):
+                result.left_alone[name] = reason
+            else:
+                result.changed[name] = ["annotation cached"]
             continue
         model = models[name]
         if not has_kernels(model.ops):

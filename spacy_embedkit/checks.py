@@ -19,8 +19,12 @@ TEXT_ATTRS = ("ORTH", "NORM", "LOWER", "SHAPE", "PREFIX", "SUFFIX")
 class InputError(ValueError):
     """Something in the user's files or settings that they can fix.
 
-    Its text is the one line they read: where it is, what was found, what to do.
+    Its text is the one line they read: where it is, what was found, what to do. What
+    can't be printed in it, such as a line break in a file's name, is escaped.
     """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
 
 
 def import_extra(module: str, extra: str) -> Any:
@@ -31,6 +35,16 @@ def import_extra(module: str, extra: str) -> Any:
         raise ImportError(
             f"{module} can't be imported ({err}); pip install 'spacy-embedkit[{extra}]'"
         ) from err
+
+
+def printable(text: str) -> str:
+    """Escape line breaks, other control characters, and halves of surrogate pairs."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in text
+    )
 
 
 def one_line(err: Exception) -> str:
@@ -123,6 +137,11 @@ def check_ngrams(name: str, min_n: int, max_n: int, n_hashes: int) -> None:
     check_range(name, 1, 8, n_hashes=n_hashes)
 
 
+def has_surrogate(text: str) -> bool:
+    """Return whether a text holds half of a surrogate pair, which UTF-8 cannot."""
+    return any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def check_key2row(
     name: str,
     key2row: Optional[Mapping[Union[str, int], int]],
@@ -137,6 +156,12 @@ def check_key2row(
         )
     named: Dict[str, int] = {"unseen_row": unseen_row}
     named.update({f"key2row[{key!r}]": row for key, row in (key2row or {}).items()})
+    for key in key2row or {}:
+        if isinstance(key, str) and has_surrogate(key):
+            raise InputError(
+                f"{name}: key2row has {key!r}, with half of a surrogate pair, which no "
+                "word of spaCy can have; correct or remove it"
+            )
     for setting, row in named.items():
         if not 0 <= row < n_rows:
             raise InputError(

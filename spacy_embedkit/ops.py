@@ -58,7 +58,13 @@ def find_rows(rows: NDArray, table: NDArray, slots: NDArray) -> NDArray:
 
 def checksum(array: NDArray, n_samples: Optional[int] = None) -> int:
     """Hash the bits of an array: all, or about n_samples words of 32 spread evenly."""
-    words = numpy.ascontiguousarray(array).reshape(-1).view("uint32")
+    flat = numpy.ascontiguousarray(array).reshape(-1)
+    if flat.nbytes % 4:
+        # Such as an odd number of float16.
+        flat = numpy.append(
+            flat.view("uint8"), numpy.zeros(4 - flat.nbytes % 4, "uint8")
+        )
+    words = flat.view("uint32")
     step = 1 if n_samples is None else max(1, len(words) // n_samples)
     return _ops.checksum(words, step)
 
@@ -82,19 +88,41 @@ def ngram_rows(
 
     Returns (rows, lengths): rows (P,) int32, n_hashes entries for each n-gram,
         n-grams by start, then by length; lengths (T,) int32, entries of each word.
+    Raises: ValueError if n_rows is below 1, or if there are 2**31 entries or more.
     Sources: Bojanowski et al. 2017 (n-grams), arXiv:1607.04606; Svenstrup et al.
         2017 (several hashes into one table), arXiv:1709.03933; draft-eastlake-fnv;
         Steele, Lea and Flood 2014 (SplitMix64).
     """
+    if n_rows < 1:
+        raise ValueError(f"ngram_rows: n_rows is {n_rows}, but 1 or more are needed")
+    counts = _count_ngrams(words, min_n, max_n) * n_hashes
     encoded = [word.encode("utf8", "surrogatepass") for word in words]
+    total = max(int(counts.sum()), sum(map(len, encoded)))
+    if total >= 1 << 31:
+        longest = max(map(len, words))
+        raise ValueError(
+            f"ngram_rows: {len(words)} words, the longest of {longest} letters, have "
+            f"{total} n-grams or bytes, but less than 2**31 are possible; lower max_n, "
+            f"which is {max_n}, or give shorter texts"
+        )
     starts = numpy.zeros(len(words) + 1, dtype="i")
     numpy.cumsum([len(word) for word in encoded], out=starts[1:])
+    rows = numpy.empty((int(counts.sum()) // n_hashes, n_hashes), dtype="i")
     text = b"".join(encoded)
-    counts = numpy.empty(len(words), dtype="i")
-    _ops.count_ngrams(text, starts, min_n, max_n, counts)
-    rows = numpy.empty((int(counts.sum(dtype="int64")), n_hashes), dtype="i")
+    # No word is longer, and the kernel takes 32 bits.
+    min_n, max_n = min(min_n, len(text) + 1), min(max_n, len(text) + 1)
     _ops.ngram_rows(text, starts, min_n, max_n, n_rows, rows)
-    return cast(Ints1d, rows.reshape(-1)), cast(Ints1d, counts * numpy.int32(n_hashes))
+    return cast(Ints1d, rows.reshape(-1)), cast(Ints1d, counts.astype("i"))
+
+
+def _count_ngrams(words: Sequence[str], min_n: int, max_n: int) -> NDArray:
+    """Count the n-grams of each word, at least 1: (T,) int64."""
+    lengths = numpy.fromiter(map(len, words), dtype="int64", count=len(words))
+    longest = numpy.minimum(lengths, max_n)
+    # Each length n has len(word) - n + 1 of them.
+    sizes = longest - min_n + 1
+    counts = sizes * (lengths - longest + lengths - min_n + 2) // 2
+    return numpy.where(sizes > 0, counts, 1)
 
 
 def gather_rows(ops: Ops, table: Floats2d, rows: Ints1d) -> Floats2d:

@@ -34,7 +34,7 @@ N_SAMPLES = 64
 
 
 class ParamWatch:
-    """Tells whether arrays have changed since the last call.
+    """Tells whether arrays have changed since they were noted.
 
     An array that was replaced (by from_bytes, from_disk, use_params or set_param) is
     another object. One that an optimizer changed in place is the same object with
@@ -43,21 +43,24 @@ class ParamWatch:
     """
 
     def __init__(self) -> None:
-        self._arrays: List[NDArray] = []
-        self._sums: List[int] = []
+        self._noted: Tuple[List[NDArray], List[int]] = ([], [])
         self.is_trained = False
 
-    def has_changed(self, arrays: Sequence[NDArray]) -> bool:
-        """Compare with the arrays of the last call, and keep these for the next."""
+    def refresh(self, arrays: Sequence[NDArray], clear: Callable[[], None]) -> None:
+        """Clear what was computed from other arrays, and note these."""
         n_samples = None if self.is_trained else N_SAMPLES
         sums = [ops.checksum(array, n_samples) for array in arrays]
+        noted, noted_sums = self._noted
         same = (
-            sums == self._sums
-            and len(arrays) == len(self._arrays)
-            and all(a is b for a, b in zip(arrays, self._arrays, strict=True))
+            sums == noted_sums
+            and len(arrays) == len(noted)
+            and all(a is b for a, b in zip(arrays, noted, strict=True))
         )
-        self._arrays, self._sums = list(arrays), sums
-        return not same
+        if not same:
+            # In this order: an interrupt in between must not leave old values that
+            # pass for those of the new arrays.
+            clear()
+            self._noted = (list(arrays), sums)
 
 
 class _Cache:
@@ -74,8 +77,8 @@ class _Cache:
         To be called when the model is trained.
         """
         with self._lock:
-            self._clear()
             self._watch.is_trained = True
+            self._clear()
 
     def _clear(self) -> None:
         raise NotImplementedError
@@ -98,7 +101,8 @@ class CachedValue(_Cache, Generic[ValueT]):
     def get(self, arrays: Sequence[NDArray], compute: Callable[[], ValueT]) -> ValueT:
         """Return the value, computed again if the arrays have changed."""
         with self._lock:
-            if self._watch.has_changed(arrays) or self._value is None:
+            self._watch.refresh(arrays, self._clear)
+            if self._value is None:
                 self._value = compute()
             return self._value
 
@@ -138,13 +142,15 @@ class RowCache(_Cache):
     ) -> NDArray:
         """Return the rows of the keys: (U, nO).
 
-        keys: (U, A) uint64, distinct rows.
+        keys: (U, A) uint64, distinct rows. Another A than before clears the cache.
         arrays: What the rows depend on, besides the keys.
         compute: Makes the rows of the keys that are missing; it is given their
             positions in keys, (M,), in order.
         """
         with self._lock:
-            if self._watch.has_changed(arrays):
+            self._watch.refresh(arrays, self._clear)
+            if self._recent is not None and self._recent.n_columns != keys.shape[1]:
+                # As after a change to vectors that are keyed by another attribute.
                 self._clear()
             found = _find(self._recent, keys)
             missing = numpy.flatnonzero(found < 0)
@@ -184,8 +190,9 @@ class RowCache(_Cache):
         if not len(keys):
             return
         if self._recent is None or len(self._recent) + len(keys) > capacity:
+            fresh = _Generation(capacity, keys, rows)
             self._previous = self._recent if self.max_rows > 1 else None
-            self._recent = _Generation(capacity, keys, rows)
+            self._recent = fresh
         self._recent.add(keys, rows)
 
     def _clear(self) -> None:
@@ -198,6 +205,7 @@ class _Generation:
 
     def __init__(self, capacity: int, keys: NDArray, rows: NDArray) -> None:
         self._n = 0
+        self.n_columns = keys.shape[1]
         self._keys = numpy.empty((capacity, keys.shape[1]), dtype="uint64")
         self.rows = numpy.empty((capacity, rows.shape[1]), dtype=rows.dtype)
         self._slots = ops.empty_slots(capacity)
@@ -209,8 +217,8 @@ class _Generation:
         end = self._n + len(keys)
         self._keys[self._n : end] = keys
         self.rows[self._n : end] = rows
-        ops.add_rows(self._keys, self._n, end, self._slots)
-        self._n = end
+        begin, self._n = self._n, end
+        ops.add_rows(self._keys, begin, end, self._slots)
 
     def find(self, keys: NDArray) -> NDArray:
         return ops.find_rows(keys, self._keys, self._slots)

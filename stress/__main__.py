@@ -3,6 +3,9 @@
 import typer
 
 from . import peers
+from .differential import command as differential
+from .faults import harness as faults
+from .fuzz import command as fuzz
 
 app = typer.Typer(
     name="python -m stress",
@@ -11,11 +14,9 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("peers")(peers.main)
-
-
-@app.callback()
-def stress() -> None:
-    """Keep the name of the command where there is only one."""
+app.command("differential", epilog=differential.NAMES)(differential.main)
+app.command("faults")(faults.main)
+app.command("fuzz")(fuzz.main)
 
 
 if __name__ == "__main__":

@@ -88,6 +88,21 @@ def test_batch_without_tokens_passes_both_ways(model, nlp, n_docs):
     assert backprop(Y) == []
 
 
+@pytest.mark.parametrize("name", ["multi_hash", "multi_hash_one", "subword"])
+@pytest.mark.parametrize("n_docs", [0, 1, 3])
+def test_batch_without_tokens_passes_a_layer_that_saw_no_sample(name, n_docs, nlp):
+    model = BUILDERS[name]().initialize()
+    docs = [Doc(nlp.vocab) for _ in range(n_docs)]
+    for Y, backprop in (model(docs, is_train=True), model(docs, is_train=False)):
+        assert [y.shape for y in Y] == [(0, 8)] * n_docs
+        assert backprop(Y) == []
+
+
+def test_word_that_no_doc_can_hold_is_named():
+    with pytest.raises(ValueError, match=r"key2row has '\\ud800', with half of a surr"):
+        build_static_hash_embed_v1(8, 5, key2row={"a": 1, "\ud800": 2})
+
+
 def test_spans_are_embedded_like_their_docs(model, docs):
     [whole], [part] = model.predict([docs[0]]), model.predict([docs[0][2:6]])
     assert_allclose(part, whole[2:6], atol=1e-6)

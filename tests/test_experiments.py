@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -20,7 +21,7 @@ from spacy_embedkit.cli import one_line_errors
 from spacy_embedkit.cli.compare import compare
 from spacy_embedkit.experiments.comparison import Comparison, Comparisons
 from spacy_embedkit.experiments.comparison_report import conclude, write_report
-from spacy_embedkit.experiments.engine import run_plan
+from spacy_embedkit.experiments.engine import keep_trial, run_plan
 from spacy_embedkit.experiments.measure import evaluate
 from spacy_embedkit.experiments.plan_file import read_plan
 from spacy_embedkit.experiments.results import Outcome
@@ -30,6 +31,7 @@ from spacy_embedkit.experiments.trials import (
     read_docs,
     write_subsets,
 )
+from spacy_embedkit.experiments.worker import stop_with_parent
 
 SENTENCES = [
     (["The", "cat", "sat"], ["D", "N", "V"]),
@@ -170,7 +172,7 @@ def test_killed_comparison_goes_on(write, folder):
     code = (
         "import sys; from pathlib import Path\n"
         "from spacy_embedkit.experiments.plan_file import read_plan\n"
-        "from spacy_embedkit.experiments.engine import run_plan\n"
+        "from spacy_embedkit.experiments.engine import keep_trial, run_plan\n"
         "run_plan(read_plan(Path(sys.argv[1])), Path(sys.argv[2]))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(path), str(out)])
@@ -432,6 +434,41 @@ def test_results_of_the_old_command_are_refused(write, folder):
     (folder / "out" / "cells").mkdir(parents=True)
     output = run(write(HEAD), folder / "out", status=1)
     assert "holds results of `pretrain-report`, which are not read any more" in output
+
+
+@pytest.mark.parametrize("option", ["--force", "--only-report"])
+def test_folder_with_files_of_others_is_refused(write, folder, option):
+    out = folder / "out"
+    for name in ("running/notes.txt", "best/meta.json", "report.html"):
+        (out / name).parent.mkdir(exist_ok=True, parents=True)
+        (out / name).write_text("mine")
+    output = run(write(HEAD), out, option, status=1)
+    assert "out: holds other files, such as best; name a new folder" in output
+    names = {"best", "meta.json", "notes.txt", "report.html", "running"}
+    assert {path.name for path in out.rglob("*")} == names
+
+
+def test_result_is_there_only_with_its_own_model(tmp_path):
+    out, trial = tmp_path / "out", tmp_path / "trial"
+    for path in (out / "models" / "a", out / "trials", trial):
+        path.mkdir(parents=True)
+    (out / "models" / "a" / "model").write_text("old")
+    (out / "trials" / "a.json").write_text("old")
+    # Ended by a kill, before the trial had its model.
+    (trial / "result.json").write_text("new")
+    with pytest.raises(FileNotFoundError):
+        keep_trial("a", trial, out, keep_model=True)
+    assert {path.name for path in out.rglob("*")} == {"trials", "models"}
+    keep_trial("a", trial, out, keep_model=False)
+    assert (out / "trials" / "a.json").read_text() == "new"
+
+
+def test_trial_ends_whose_command_was_killed_before_it_began(monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda status: ended.set())
+    # Not the parent of this process.
+    stop_with_parent(os.getpid())
+    assert ended.wait(10)
 
 
 def test_amounts_are_parts_of_each_other_and_of_one_shuffle(write, folder):

@@ -308,6 +308,57 @@ def test_a_file_that_was_cut_short_is_refused(weights, share):
     assert "is not a file of weights, or was cut short" in refusal(path)
 
 
+def first_params(message):
+    return next(x for x in message["params"] if x)
+
+
+def change_array(dtype):
+    def change(message):
+        params = first_params(message)
+        params.update({name: array.astype(dtype) for name, array in params.items()})
+
+    return change
+
+
+def change_attr(name, value):
+    def change(message):
+        attrs = next(x for x in message["attrs"] if name in x)
+        attrs[name] = srsly.msgpack_dumps(value)
+
+    return change
+
+
+CHANGES = {
+    "float16": (change_array("float16"), "is float16 in the file, float32 here"),
+    "big-endian": (change_array(">f4"), "is >f4 in the file, float32 here"),
+    "dimension": (lambda x: x["nodes"][-1]["dims"].update(nX=3), "nX is 3 in the file"),
+    "size": (lambda x: x["nodes"][0]["dims"].update(nO=9), "nO is 9 in the file"),
+    "reference": (lambda x: x["nodes"][0]["refs"].update(embed=-1), "does not exist"),
+    "other reference": (lambda x: x["nodes"][0]["refs"].update(embed=2), "layer embed"),
+    "new reference": (lambda x: x["nodes"][0]["refs"].update(x=2), "the layer x is 2"),
+    "rate": (change_attr("dropout_rate", 7.0), "dropout_rate is 7.0"),
+    "text for a rate": (change_attr("dropout_rate", "x"), "dropout_rate is x"),
+    "pad": (change_attr("pad", 10**12), "pad is 1000000000000"),
+    "column": (change_attr("columns", [[1]]), "columns are not attributes"),
+    "type of pad": (change_attr("pad", 1.5), "the type of pad is float in the file"),
+    "columns": (change_attr("columns", 3), "columns are not attributes"),
+    "attributes": (lambda x: x["attrs"].__setitem__(0, {"a": 3}), "bytes-like object"),
+    "attribute": (lambda x: x["attrs"].__setitem__(0, {"a": b"\xc1"}), "was cut short"),
+    "shims": (lambda x: x["shims"].__setitem__(0, ["x"]), "shims[0] is not of type"),
+    "name": (lambda x: x["nodes"][0].update(name=3), "name is not of type str"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(CHANGES))
+def test_a_changed_file_is_refused(weights, name):
+    path = weights()
+    message = srsly.msgpack_loads(path.read_bytes())
+    change, said = CHANGES[name]
+    change(message)
+    path.write_bytes(srsly.msgpack_dumps(message))
+    assert said in refusal(path)
+
+
 def test_a_file_that_is_missing_is_named(tmp_path):
     path = tmp_path / "model9.bin"
     assert refusal(path) == f"{path}: No such file or directory"

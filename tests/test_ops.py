@@ -108,6 +108,39 @@ def test_ngram_rows_equals_reference(texts, min_n, more, n_hashes, n_rows):
     assert rows.tolist() == list(itertools.chain(*expected))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "uint8"])
+def test_checksum_takes_any_number_of_bytes(dtype):
+    array = numpy.arange(7).astype(dtype)
+    sums = {ops.checksum(array)}
+    for i in range(len(array)):
+        other = array.copy()
+        other[i] += 1
+        sums.add(ops.checksum(other))
+    assert len(sums) == 8
+    assert ops.checksum(array.copy()) in sums
+
+
+@pytest.mark.parametrize("max_n", [2**31 - 1, 2**40])
+def test_more_ngrams_than_int32_counts_are_refused(max_n):
+    # 92,680 letters have 2**32 - 3,516 n-grams, which 32 bits wrap to few.
+    with pytest.raises(
+        ValueError, match=f"92680 letters.*lower max_n, which is {max_n}"
+    ):
+        ops.ngram_rows(["x" * 92_680], 1, max_n, 1, 10)
+
+
+def test_ngrams_longer_than_any_word_can_be_asked_for():
+    rows, lengths = ops.ngram_rows(["abc", ""], 2, 2**40, 1, 50)
+    assert lengths.tolist() == [3, 1]
+    assert_array_equal(rows, ops.ngram_rows(["abc", ""], 2, 3, 1, 50)[0])
+    assert len(ops.ngram_rows(["abc"], 2**40, 2**41, 1, 50)[0]) == 1
+
+
+def test_table_without_rows_is_refused():
+    with pytest.raises(ValueError, match="n_rows is 0, but 1 or more"):
+        ops.ngram_rows(["abc"], 1, 2, 1, 0)
+
+
 def test_ngram_rows_counts_code_points_not_bytes():
     _, lengths = ops.ngram_rows(["東京🙂"], 2, 2, 1, 10)
     assert lengths.tolist() == [2]

@@ -13,6 +13,7 @@ from .helpers.pretraining_runs import (
     STOCK_CHARACTERS,
     STOCK_CORPUS,
     change,
+    log_of,
     make_config,
     own,
     result_of,
@@ -91,15 +92,40 @@ def test_resume_gives_the_weights_of_an_uninterrupted_run(tmp_path, monkeypatch,
     assert result_of(tmp_path / "cut") == result_of(tmp_path / "uncut")
 
 
-def test_a_resume_that_ends_at_once_changes_nothing(tmp_path, pretrained, monkeypatch):
+def test_a_resume_that_ends_at_once_changes_no_weights(
+    tmp_path, pretrained, monkeypatch
+):
     config, done = pretrained
     with monkeypatch.context() as patch:
         count_saves(patch, stop_at=7)
         with pytest.raises(StoppedError):
             run(config, tmp_path / "cut")
-    for settings in (own(max_minutes=1e-9), {}):
+    for settings in (own(max_minutes=1e-9), own(max_minutes=1e-9), {}):
         run(change(config, **settings), tmp_path / "cut", resume=True)
-    assert result_of(tmp_path / "cut") == result_of(done)
+    last, best, rows = result_of(tmp_path / "cut")
+    expected_rows = result_of(done)[2]
+    assert (last, best) == result_of(done)[:2]
+    # It evaluated once more, where it had ended.
+    assert len(rows) == len(expected_rows) + 1
+    assert [row for row in rows if row in expected_rows] == expected_rows
+
+
+def test_the_evaluation_at_the_end_of_a_part_stays(tmp_path, pretrained):
+    config, done = pretrained
+    n_words = log_of(done)[-1]["words"]
+    # One evaluation, at the end of each part.
+    config = change(config, **own(eval_every=10 * n_words))
+    for n_epochs in (1, 1, 2):
+        config = change(config, pretraining__max_epochs=n_epochs)
+        run(config, tmp_path / "parts", resume=True)
+    run(config, tmp_path / "uncut")
+    rows = log_of(tmp_path / "parts")
+    assert [row["words"] for row in rows] == [n_words // 2, n_words]
+    # Its losses are those since the last evaluation of the run without it.
+    assert rows[1:] == log_of(tmp_path / "uncut")
+    last = "model-last.bin"
+    uncut = (tmp_path / "uncut" / last).read_bytes()
+    assert (tmp_path / "parts" / last).read_bytes() == uncut
 
 
 def test_what_the_weights_do_not_depend_on_may_change(tmp_path, pretrained):

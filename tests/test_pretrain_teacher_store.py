@@ -5,8 +5,9 @@ import pytest
 
 from spacy_embedkit.checks import InputError
 from spacy_embedkit.pretraining.teacher import store as store_module
+from spacy_embedkit.pretraining.teacher.database import DATABASE, DamagedStoreError
 from spacy_embedkit.pretraining.teacher.reduction import Reduction
-from spacy_embedkit.pretraining.teacher.store import DATABASE, TargetStore
+from spacy_embedkit.pretraining.teacher.store import TargetStore
 
 STANDARDISED = Reduction(numpy.arange(8, dtype="f"), numpy.ones(8, "f"))
 COMPONENTS = Reduction(numpy.arange(8, dtype="f"), numpy.ones((8, 3), "f"))
@@ -117,7 +118,7 @@ def test_damaged_reduction_is_named(tmp_path):
     store.set_reduction(STANDARDISED)
     store.close()
     break_database(tmp_path, STANDARDISED.mean.tobytes(), bytes(32))
-    with pytest.raises(InputError, match=r"sqlite is damaged .*; delete the folder"):
+    with pytest.raises(InputError, match=r"sqlite is damaged .*; its targets are comp"):
         _ = open_store(tmp_path, 8).reduction
 
 
@@ -125,8 +126,57 @@ def test_damaged_reduction_is_named(tmp_path):
 def test_damaged_database_is_named(tmp_path, old):
     open_store(tmp_path).close()
     break_database(tmp_path, old, b"x" * len(old))
-    with pytest.raises(InputError, match=r"sqlite is damaged .*; delete the folder"):
+    with pytest.raises(InputError, match=r"sqlite is damaged .*; its targets are comp"):
         open_store(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP TABLE about",
+        "DROP TABLE targets; CREATE VIEW targets AS SELECT 1 AS key, 2 AS data",
+        "CREATE TRIGGER x AFTER INSERT ON targets BEGIN DELETE FROM about; END",
+        "CREATE TABLE more (x)",
+        "DELETE FROM about",
+        "INSERT INTO about VALUES ('some, 8 wide', 0)",
+        "UPDATE about SET n_bytes = 'many'",
+        "UPDATE about SET n_bytes = -1",
+        "UPDATE about SET settings = x'00ff'",
+        "UPDATE reduction SET mean = NULL",
+        "UPDATE reduction SET axes = 'text', crc = 0",
+        "UPDATE reduction SET mean = x'0000', axes = x'', crc = 1104745215",
+        "UPDATE reduction SET axes = x'0000803f', crc = 0",
+        "PRAGMA user_version = 0; CREATE TABLE mine (x)",
+    ],
+)
+def test_database_that_no_run_has_written_is_damaged(tmp_path, change):
+    store = open_store(tmp_path, 8)
+    store.set_reduction(STANDARDISED)
+    store._database.executescript(change)
+    store.close()
+    with pytest.raises(DamagedStoreError):
+        _ = open_store(tmp_path, 8).reduction
+
+
+@pytest.mark.parametrize(
+    "change", ["data = NULL", "data = 'text'", "data = x'00', crc = 3523407757"]
+)
+def test_targets_of_another_kind_are_left_out_and_replaced(tmp_path, change):
+    store = open_store(tmp_path)
+    store.add(some_targets())
+    store._database.execute(f"UPDATE targets SET {change}")
+    assert store.read(list(some_targets())) == {}
+    store.add(some_targets())
+    assert_holds(store, some_targets())
+
+
+def test_infinite_targets_are_left_out(tmp_path):
+    store = open_store(tmp_path)
+    store.add(
+        {1: numpy.full((1, 4), -numpy.inf, "f2"), 2: numpy.full((1, 4), 6e4, "f2")}
+    )
+    store.add({3: numpy.full((1, 4), numpy.nan, "f2")})
+    assert store.read([1, 2, 3]).keys() == {2, 3}
 
 
 def test_other_settings_are_refused(tmp_path):

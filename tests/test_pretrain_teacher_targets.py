@@ -13,13 +13,14 @@ from numpy.testing import assert_allclose
 from tqdm import tqdm
 
 from spacy_embedkit.checks import InputError
+from spacy_embedkit.pretraining.teacher import store as store_module
 from spacy_embedkit.pretraining.teacher import targets as targets_module
+from spacy_embedkit.pretraining.teacher.database import DATABASE
 from spacy_embedkit.pretraining.teacher.reduction import (
     Reduction,
     ReductionSettings,
     fit,
 )
-from spacy_embedkit.pretraining.teacher.store import DATABASE
 from spacy_embedkit.pretraining.teacher.targets import Targets, hash_doc
 from spacy_embedkit.pretraining.teacher.transformer_teacher import TeacherSettings
 
@@ -249,6 +250,70 @@ def test_damaged_targets_are_computed_again_and_then_kept(tmp_path):
     for _ in range(2):
         assert_allclose(again(docs), wanted, atol=0.05)
         assert again.teacher.asked == [docs[3].text]
+
+
+@pytest.mark.parametrize(
+    "data", [b"not a database", b"SQLite format 3\0" + bytes(9999)]
+)
+def test_damaged_database_is_set_aside_and_made_anew(
+    tmp_path, caplog, monkeypatch, data
+):
+    monkeypatch.setattr(targets_module.logger, "propagate", True)
+    docs = make_docs(10)
+    first = build(tmp_path)
+    fingerprint = first.prepare(docs)
+    wanted = first(docs)
+    first.store.close()
+    [path] = tmp_path.rglob(DATABASE)
+    path.write_bytes(data)
+    again = build(tmp_path)
+    assert again.prepare(docs) == fingerprint
+    assert_same(again(docs), wanted)
+    assert path.with_name(f"damaged.{DATABASE}").read_bytes() == data
+    assert len(build(tmp_path).store) == 10
+    [message] = [record.getMessage() for record in caplog.records]
+    assert "targets.sqlite is damaged" in message
+
+
+def test_damage_or_a_lock_while_it_is_used_stops_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "TIMEOUT", 0.01)
+    docs = make_docs(20)
+    wanted = build(tmp_path / "good")
+    wanted.prepare(docs[:10])
+    targets = build(tmp_path / "bad")
+    targets.prepare(docs[:10])
+    targets.store._database.execute("DROP TABLE targets")
+    assert_allclose(targets(docs), wanted(docs), atol=0.05)
+    assert targets.store is None
+    targets = build(tmp_path / "good")
+    locking = build(tmp_path / "good")
+    locking.store._database.execute("BEGIN IMMEDIATE")
+    assert_same(targets(docs), wanted(docs))
+    more = make_docs(30)
+    assert len(targets(more)) == sum(map(len, more))
+    assert targets.store is None
+
+
+def test_a_store_that_is_damaged_in_use_is_replaced(tmp_path):
+    docs = make_docs(10)
+    targets = build(tmp_path)
+    fingerprint = targets.prepare(docs)
+    wanted = targets(docs)
+    [path] = tmp_path.rglob(DATABASE)
+    path.write_bytes(b"not a database" * 999)
+    assert_same(targets(docs), wanted)
+    assert targets.store is not None
+    assert build(tmp_path).prepare(docs) == fingerprint
+
+
+@pytest.mark.parametrize("width", [1, 4, 9])
+def test_reduction_of_another_width_is_fitted_anew(tmp_path, width):
+    docs = make_docs(10)
+    first = build(tmp_path)
+    other = Reduction(numpy.zeros(width, "f"), numpy.zeros((width, WIDTH), "f"))
+    first.store.set_reduction(other)
+    fingerprint = build().prepare(docs)
+    assert build(tmp_path).prepare(docs) == fingerprint
 
 
 # Interruptions

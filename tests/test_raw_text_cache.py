@@ -4,13 +4,15 @@ import errno
 import logging
 import os
 import time
+import zlib
 
 import pytest
 import spacy
+import srsly
 from spacy.tokens import Doc
 
 from spacy_embedkit.readers import build_raw_text_v1
-from spacy_embedkit.text import docs_cache, split
+from spacy_embedkit.text import docs_cache, docs_file, split
 
 NLP = spacy.blank("en")
 LINES = [
@@ -156,6 +158,76 @@ def test_damaged_file_is_made_anew(corpus, tmp_path, log, monkeypatch, damage, p
     again = corpus()
     assert facts(again) == expected
     assert (again.counts, len(log.messages)) == (counts, 1)
+
+
+def change_block(**changes):
+    """Change values of the first block of a file of docs."""
+
+    def change(data):
+        size = int.from_bytes(data[:4], "little")
+        block = srsly.msgpack_loads(zlib.decompress(data[4 : 4 + size]))
+        new = zlib.compress(srsly.msgpack_dumps({**block, **changes}))
+        return len(new).to_bytes(4, "little") + new + data[4 + size :]
+
+    return change
+
+
+def as_block(data):
+    return len(data).to_bytes(4, "little") + data
+
+
+HOSTILE = {
+    "huge size": lambda data: b"\xff\xff\xff\xff" + data[4:],
+    "bomb": lambda data: as_block(zlib.compress(bytes(1 << 21))),
+    "not msgpack": lambda data: as_block(zlib.compress(b"\xc1")),
+    "deep": lambda data: as_block(zlib.compress(b"\x91" * 9999)),
+    "a list": lambda data: as_block(zlib.compress(b"\x91\x01")),
+    "attrs": change_block(attrs=[65, 67, 78]),
+    "no attrs": change_block(attrs=[]),
+    "heads": change_block(attrs=[65, 77]),
+    "strings": change_block(strings=[1, 2]),
+    "unknown words": change_block(strings=["x"]),
+    "no strings": change_block(strings=None),
+    "odd bytes": change_block(tokens=b"12345"),
+    "empty words": change_block(tokens=bytes(16), spaces=b"\0", lengths=b"\1\0\0\0"),
+    "no tokens": change_block(tokens=[]),
+    "negative length": change_block(lengths=b"\xff\xff\xff\xff"),
+    "long length": change_block(lengths=b"\xff\xff\xff\x7f"),
+    "spaces": change_block(spaces=b""),
+    "flags": change_block(flags=[]),
+    "counts": lambda data: bytes(4) + zlib.compress(b'{"texts": "x"}'),
+    "infinite counts": lambda data: bytes(4) + zlib.compress(b'{"texts": 1e999}'),
+    "list of counts": lambda data: bytes(4) + zlib.compress(b"[1]"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(HOSTILE))
+def test_hostile_file_is_made_anew(corpus, tmp_path, log, monkeypatch, name):
+    monkeypatch.setattr(docs_file, "MAX_BLOCK_BYTES", 1 << 20)
+    expected = facts(corpus())
+    path = files_in(tmp_path)[0]
+    good = path.read_bytes()
+    path.write_bytes(HOSTILE[name](good))
+    assert facts(corpus(), spacy.blank("en")) == expected
+    assert len(log.messages) == 1
+    assert f"{path.name} is damaged, or of an older version" in log.messages[0]
+    assert path.read_bytes() == good
+
+
+def test_blocks_of_long_tokens_are_small(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(docs_cache, "BLOCK_TOKENS", 10)
+    monkeypatch.setattr(docs_cache, "TOKEN_CHARS", 10)
+    (tmp_path / "raw-0.txt").write_text(("x" * 100 + "\n") * 4)
+    expected = facts(corpus(cache_dir=None, min_length=0))
+    blocks = []
+    write = docs_cache.DocsWriter._write_block
+    monkeypatch.setattr(
+        docs_cache.DocsWriter,
+        "_write_block",
+        lambda writer: blocks.append(len(writer.block)) or write(writer),
+    )
+    assert facts(corpus(min_length=0)) == expected
+    assert blocks[:4] == [1, 1, 1, 1]
 
 
 def test_reader_that_stops_leaves_nothing(corpus, tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
 """Caches of the layers: which rows they keep, and when they notice new weights."""
 
+import linecache
 import os
 import pickle
+import sys
 import threading
 
 import numpy
@@ -15,6 +17,7 @@ from spacy.tokens import Doc
 from spacy.vectors import Vectors
 from thinc.api import Adam, fix_random_seed
 
+from spacy_embedkit import row_cache
 from spacy_embedkit.architectures import (
     build_maxout_window_encoder_v1,
     build_multi_hash_embed_v1,
@@ -260,6 +263,28 @@ def test_changed_floret_vectors_are_noticed(nlp):
     assert not numpy.allclose(model.predict(docs)[0], before)
 
 
+@pytest.mark.parametrize("builder", ["static_hash", "subword_static", "static_unseen"])
+def test_vectors_keyed_by_another_attribute_are_looked_up(nlp, builder):
+    docs = [Doc(nlp.vocab, words=["The", "CAT", "zebra", "cat"])]
+    model = BUILDERS[builder]().initialize(X=docs)
+    table = nlp.vocab.vectors
+    lower, norm = (
+        Vectors(strings=table.strings, data=table.data, keys=list(table), attr=attr)
+        for attr in ("LOWER", "NORM")
+    )
+    for other in (table, lower, table, norm, lower):
+        nlp.vocab.vectors = other
+        assert_fresh(model, docs)
+
+
+def test_emptied_vectors_are_named(nlp):
+    docs = [Doc(nlp.vocab, words=WORDS)]
+    model = layer(nlp, static=True)
+    nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, shape=(0, 6))
+    with pytest.raises(ValueError, match="the vocab's vectors table has shape"):
+        model.predict(docs)
+
+
 def test_cache_stays_out_of_bytes_pickles_and_copies(nlp):
     model = layer(nlp)
     size, data = len(pickle.dumps(model)), model.to_bytes()
@@ -322,6 +347,87 @@ def test_forked_process_does_not_wait_for_a_lock_of_its_parent(nlp):
         os.waitpid(pid, 0)
         pytest.fail("the forked process hangs")
     assert status == 0
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, ValueError])
+@pytest.mark.parametrize("cache", [CachedValue(), RowCache(10)], ids=["value", "rows"])
+def test_values_of_old_weights_are_gone_after_an_interrupt(cache, error):
+    weights = [numpy.ones(3, dtype="f")]
+    keys = numpy.arange(4, dtype="uint64").reshape(-1, 1)
+
+    def get(compute):
+        if isinstance(cache, CachedValue):
+            return cache.get(weights, lambda: compute(keys[:, 0]))
+        return cache.get(keys, weights, compute)
+
+    def compute(positions):
+        return weights[0][:1] * numpy.ones((4, 1), dtype="f")
+
+    def interrupted(positions):
+        raise error
+
+    assert get(compute)[0] == 1
+    weights = [numpy.full(3, 2, dtype="f")]
+    with pytest.raises(error):
+        get(interrupted)
+    assert get(compute)[0] == 2
+
+
+def test_interrupt_at_any_line_of_the_cache_leaves_no_old_rows():
+    keys = numpy.arange(3, dtype="uint64").reshape(-1, 1)
+
+    def get(cache, value):
+        weights[0] = numpy.full(3, value, dtype="f")
+        rows = numpy.full((3, 1), value, dtype="f")
+        if isinstance(cache, CachedValue):
+            return cache.get(weights, lambda: rows)
+        return cache.get(keys, weights, lambda positions: rows[positions])
+
+    for make in (CachedValue, lambda: RowCache(3), lambda: RowCache(100)):
+        n_lines = n_stops = 0
+        while n_stops == n_lines:
+            # One line later each time, until it runs to its end.
+            cache, weights, n_lines = make(), [None], n_lines + 1
+            get(cache, 1)
+            n_stops += interrupt_at(n_lines, lambda cache=cache: get(cache, 2))
+            for _ in range(2):
+                assert get_again(cache, keys, weights).ravel()[0] == 2
+        assert n_stops > 10
+
+
+def get_again(cache, keys, weights):
+    """Get from the cache without new weights; what it computes is right."""
+    rows = numpy.full((3, 1), weights[0][0], dtype="f")
+    if isinstance(cache, CachedValue):
+        return cache.get(weights, lambda: rows)
+    return cache.get(keys, weights, lambda positions: rows[positions])
+
+
+def interrupt_at(n_lines, function):
+    """Run a function, but raise at that line of row_cache.py; return whether it did."""
+    seen = 0
+
+    def trace(frame, event, arg):
+        nonlocal seen
+        if frame.f_code.co_filename != row_cache.__file__:
+            return None
+        # Python never interrupts between the body of `with` and the end of it.
+        line = linecache.getline(row_cache.__file__, frame.f_lineno)
+        if event == "line" and "with self._lock" not in line:
+            seen += 1
+            if seen == n_lines:
+                raise KeyboardInterrupt
+        return trace
+
+    tracer_of_coverage = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(tracer_of_coverage)
+    return False
 
 
 def test_negative_size_is_refused():

@@ -17,13 +17,14 @@ PACKAGE = Path(__file__).parents[1] / "spacy_embedkit"
 # Lowest first: a file imports from its own room and those above it in this list.
 # A module belongs to the room that names the longest part of its path.
 ROOMS = [
-    ("checks", "io", "templates"),
+    ("checks", "io", "locks", "templates"),
     ("ops", "reference_ops", "_ops", "backend", "_blas"),
     ("row_cache",),
     ("text",),
     ("vectors",),
     ("layers",),
     ("transformer",),
+    ("components",),
     ("vectors.sources",),
     ("vectors.build",),
     ("pretraining",),

@@ -1,5 +1,6 @@
 """TransformerModel.v1 saved, loaded, copied, and in place of a listener."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -119,3 +120,92 @@ def test_listener_can_be_replaced(tmp_path) -> None:
     found = loaded.get_pipe("tagger").model.predict(list(loaded.pipe(TEXTS)))
     for scores, others in zip(found, expected, strict=True):
         assert_allclose(scores, others, atol=1e-5)
+
+
+def saved(change) -> bytes:
+    """Bytes of a saved transformer in which something was changed."""
+    message = srsly.msgpack_loads(shim_of(make(ours())[0]).to_bytes())
+    change(message)
+    return srsly.msgpack_dumps(message)
+
+
+def load_saved(data: bytes) -> None:
+    shim_of(make(ours())[0]).from_bytes(data)
+
+
+def test_code_that_comes_with_a_tokenizer_is_never_run(tmp_path) -> None:
+    sprung = tmp_path / "sprung"
+
+    def hide_code(message) -> None:
+        files = message["tokenizer"]
+        config = json.loads(files["tokenizer_config.json"])
+        config["auto_map"] = {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}
+        files["tokenizer_config.json"] = json.dumps(config).encode()
+        files["evil.py"] = (
+            f"open({str(sprung)!r}, 'w')\n"
+            "from transformers import BertTokenizerFast as Evil\n"
+        ).encode()
+        files["kwargs"]["trust_remote_code"] = True
+
+    load_saved(saved(hide_code))
+    assert not sprung.exists()
+
+
+def test_code_of_an_unknown_model_is_never_asked_for(monkeypatch) -> None:
+    def name_code(message) -> None:
+        message["config"]["auto_map"] = {"AutoConfig": "evil.C", "AutoModel": "evil.M"}
+        message["config"]["model_type"] = "evil"
+
+    monkeypatch.setattr("builtins.input", lambda *args: pytest.fail("asked the user"))
+    with pytest.raises(ValueError, match="saved transformer is damaged"):
+        load_saved(saved(name_code))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hidden_size", 2**20),
+        ("intermediate_size", 2**40),
+        ("num_hidden_layers", 10**9),
+        ("vocab_size", -1),
+        ("num_attention_heads", "2"),
+        ("hidden_act", "x\ny"),
+        ("model_type", []),
+    ],
+)
+def test_config_that_does_not_fit_the_weights_is_one_line(name, value) -> None:
+    data = saved(lambda message: message["config"].update({name: value}))
+    with pytest.raises(ValueError, match=r"saved transformer is damaged.*again$"):
+        load_saved(data)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda message: message.pop("tokenizer"),
+        lambda message: message.update(tokenizer=[]),
+        lambda message: message.update(config=1),
+        lambda message: message.update(state=b"PK\x03\x04"),
+        lambda message: message.update(state=None),
+        lambda message: message.update(state_format="torch"),
+        lambda message: message["tokenizer"].update({"tokenizer.json": b"{}"}),
+        lambda message: message["tokenizer"].update({"tokenizer.json": 5}),
+    ],
+)
+def test_damaged_transformer_is_one_line(change) -> None:
+    with pytest.raises(ValueError, match=r"saved transformer is damaged.*again$"):
+        load_saved(saved(change))
+
+
+def test_random_bytes_are_no_transformer() -> None:
+    for data in (b"", b"\x81", b"\xc1", b"\x90"):
+        with pytest.raises(ValueError, match="saved transformer is damaged"):
+            load_saved(data)
+
+
+def test_kernel_of_the_hub_is_not_named_by_a_saved_config() -> None:
+    def name_kernel(message) -> None:
+        message["config"]["_attn_implementation"] = "owner/name:attention"
+
+    # It would be fetched, or the package that fetches it be missing.
+    load_saved(saved(name_kernel))

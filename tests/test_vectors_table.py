@@ -408,22 +408,6 @@ def test_a_file_that_is_cut_off_is_noticed(folder, tmp_path, name):
             load(tmp_path / "table")
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("key_rows", 1000), ("key_rows", -7), ("buckets", 10**6)]
-)
-def test_entries_that_point_outside_are_noticed(folder, tmp_path, name, value):
-    shutil.copytree(folder, tmp_path / "table")
-    path = tmp_path / "table" / "vocab" / "embedkit_vectors" / f"{name}.npy"
-    array = numpy.load(path)
-    array[:] = value
-    numpy.save(path, array)
-    vectors = MappedVectors().from_disk(tmp_path / "table" / "vocab")
-    with pytest.raises(ValueError, match="damaged"):
-        vectors.get_batch(WORDS)
-    with pytest.raises(ValueError, match="damaged"):
-        vectors.key2row.get(get_string_id("cat"))
-
-
 def test_docs_of_another_vocab_find_the_words(folder):
     nlp = load(folder)
     doc = Doc(nlp.vocab, words=["cat", "🙂", "zzz"])

@@ -151,6 +151,16 @@ def test_other_inputs_run_the_stock_layer():
     assert [y.shape for y in ours.predict(rows([0, 0]))] == [(0, 8), (0, 8)]
 
 
+@pytest.mark.parametrize("lengths", [[], [0], [0, 0, 0]])
+def test_batch_without_tokens_passes_both_ways(lengths):
+    # The stock layer raises: on no doc at once, on empty ones in backprop.
+    model = build_maxout_window_encoder_v1(8, 1, 3, 2).initialize()
+    for Y, backprop in (model(rows(lengths), True), model(rows(lengths), False)):
+        assert [y.shape for y in Y] == [(0, 8)] * len(lengths)
+        assert [dx.shape for dx in backprop(Y)] == [(0, 8)] * len(lengths)
+    assert not gradients_of(model)
+
+
 def test_bytes_go_both_ways_and_are_drawn_alike(tmp_path):
     stock, ours = pair()
     X = rows([5])

@@ -5,15 +5,16 @@ Every spacy command imports this, so heavy modules are imported inside the comma
 
 import functools
 import sys
-from typing import Callable, TypeVar
+from typing import Callable, Dict, TypeVar
 
 import typer
 from spacy.cli import app
 
-from ..checks import InputError
+from ..checks import InputError, one_line
 from ..io import describe_os_error
 from .compare import compare
 from .convert_vectors import convert
+from .interrupts import STOPPED, interruptible
 from .learn_vectors import distill, learn
 from .pretrain import pretrain
 from .query_vectors import info, similar
@@ -22,22 +23,40 @@ from .save_transformer import save_transformer
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
+# What an interrupted command leaves, and how to go on.
+LEFT: Dict[str, str] = {
+    "compare": "finished trials are kept; run the same command to go on",
+    "info": "nothing was written",
+    "similar": "nothing was written",
+}
+OTHERS_LEFT = "the output folder is as it was before; run the same command again"
+
+
 def one_line_errors(command: Command) -> Command:
     """Make a command exit with one line and status 1 on errors that users can fix.
 
-    Ctrl-C exits with status 130, as the shell expects.
+    On Ctrl-C and SIGTERM it says what is left, and exits with status 130.
     """
+    left = f"interrupted; {LEFT.get(command.__name__, OTHERS_LEFT)}"
 
     @functools.wraps(command)
     def run(*args: object, **kwargs: object) -> None:
+        # Names of files need not be texts that the terminal can show.
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
         try:
-            command(*args, **kwargs)
+            # Pretraining ends an update and saves before it stops.
+            with interruptible(None if command is pretrain else left):
+                command(*args, **kwargs)
         except (InputError, ImportError) as err:
             _fail(str(err), 1)
         except OSError as err:
             _fail(describe_os_error(err), 1)
+        except MemoryError as err:
+            _fail(f"not enough memory ({one_line(err)}); is the input damaged?", 1)
         except KeyboardInterrupt:
-            _fail("interrupted", 130)
+            _fail(left, STOPPED)
 
     return run  # type: ignore[return-value]
 

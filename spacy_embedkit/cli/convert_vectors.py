@@ -9,6 +9,7 @@ from .options import (
     Attr,
     DTypeOption,
     Duplicates,
+    Force,
     KeyForms,
     Lang,
     Name,
@@ -80,6 +81,7 @@ def convert(
             help="Open gensim's own files, pickles, which CAN RUN ANY CODE.",
         ),
     ] = False,
+    force: Force = False,
 ) -> None:
     """Convert vectors of any format to a folder that loads at once.
 
@@ -87,8 +89,10 @@ def convert(
     "spacy-embedkit.Vectors.v1"` in [nlp.vectors], or for spacy.load.
     """
     from ..checks import InputError
+    from ..vectors.build.output import check_target
     from ..vectors.sources import open_source
 
+    check_target(out_dir, force)
     language_of(lang)
     opened = open_source(
         source,
@@ -120,11 +124,15 @@ def convert(
         duplicates=duplicates,
         skip_bad=skip_bad,
         unseen=unseen,
+        force=force,
     )
 
 
-def write_table(source: object, out_dir: Path, lang: str, **settings: object) -> None:
+def write_table(
+    source: object, out_dir: Path, lang: str, *, force: bool, **settings: object
+) -> None:
     """Convert an opened source, and print a summary."""
+    from ..checks import printable
     from ..vectors.build.convert import ConvertSettings
     from ..vectors.build.convert import convert as convert_vectors
     from ..vectors.sources.source import Source
@@ -134,9 +142,9 @@ def write_table(source: object, out_dir: Path, lang: str, **settings: object) ->
         settings["unseen"] = "subwords" if source.subwords else "zeros"
     code = language_of(lang)
     chosen = ConvertSettings(**settings)  # type: ignore[arg-type]
-    report = convert_vectors(source, out_dir, code, chosen)
+    report = convert_vectors(source, out_dir, code, chosen, force)
     for note in report.notes:
-        print(f"note: {note}")
+        print(f"note: {printable(note)}")
     rows, width = report.shape
     keys = "n-grams" if report.n_keys < 0 else f"{report.n_keys:,} words"
     print(f"{out_dir}: {rows:,} x {width} for {keys} ({report.format})")
@@ -147,7 +155,7 @@ def language_of(lang: str) -> str:
     import spacy
     from spacy.util import get_lang_class
 
-    from ..checks import InputError
+    from ..checks import InputError, one_line
 
     try:
         return get_lang_class(lang).lang or lang
@@ -155,7 +163,8 @@ def language_of(lang: str) -> str:
         pass
     try:
         return spacy.load(lang).lang or "xx"
-    except OSError as err:
+    except (OSError, ValueError) as err:
         raise InputError(
-            f"--lang is {lang!r}, which is neither a language code nor a pipeline"
+            f"--lang is {lang!r}, which is neither a language code nor a pipeline that "
+            f"can be loaded ({one_line(err)[:200]})"
         ) from err

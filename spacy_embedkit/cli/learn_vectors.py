@@ -1,7 +1,5 @@
 """`spacy embedkit vectors learn` and `distill`."""
 
-import tempfile
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -10,6 +8,7 @@ from .convert_vectors import write_table
 from .options import (
     Algorithm,
     DTypeOption,
+    Force,
     Name,
     OutDir,
     Raw,
@@ -51,18 +50,20 @@ def learn(
     dtype: DTypeOption = "float32",
     name: Name = None,
     unseen: UnseenOption = None,
+    force: Force = False,
 ) -> None:
     """Learn vectors from raw text, by floret or gensim, and convert them."""
-    from ..io import check_output
+    from ..io import work_folder
     from ..vectors.build.learn import learn as learn_vectors
+    from ..vectors.build.output import check_target
     from ..vectors.sources import open_source
 
     # Before hours of work.
-    check_output(out_dir, replaces="meta.json")
-    with tempfile.TemporaryDirectory() as folder:
+    check_target(out_dir, force)
+    with work_folder(out_dir) as folder:
         path = learn_vectors(
             raw,
-            Path(folder),
+            folder,
             lang=lang,
             algorithm=algorithm,
             width=width,
@@ -88,6 +89,7 @@ def learn(
             name=name,
             dtype=dtype,
             unseen=unseen,
+            force=force,
         )
 
 
@@ -124,13 +126,14 @@ def distill(
     device: Annotated[str, typer.Option(help="Device, as torch names it.")] = "cpu",
     dtype: DTypeOption = "float32",
     name: Name = None,
+    force: Force = False,
 ) -> None:
     """Extract static vectors for the words of a text from a transformer."""
     from ..checks import InputError
-    from ..io import check_output
     from ..vectors.build.distill import distill as distill_vectors
+    from ..vectors.build.output import check_target
 
-    check_output(out_dir, replaces="meta.json")
+    check_target(out_dir, force)
     try:
         chosen = None if layers is None else [int(i) for i in layers.split(",")]
     except ValueError as err:
@@ -151,4 +154,4 @@ def distill(
         threads=threads,
         device=device,
     )
-    write_table(source, out_dir, lang, name=name, dtype=dtype)
+    write_table(source, out_dir, lang, name=name, dtype=dtype, force=force)

@@ -5,8 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
-# Exit status of a command that was stopped, as shells have it.
-STOPPED = 130
+from .interrupts import STOPPED
 
 
 def pretrain(
@@ -63,6 +62,7 @@ def pretrain(
 
     from ..checks import InputError
     from ..pretraining.run.command import pretrain as run
+    from ..pretraining.run.run_folder import what_is_left
     from ..pretraining.run.run_settings import BLOCK
 
     if resume and force:
@@ -91,7 +91,7 @@ def pretrain(
                 say=typer.echo,
             )
         except KeyboardInterrupt:
-            typer.echo("Stopped at once; --resume continues from the last checkpoint.")
+            typer.echo(f"Stopped at once; {what_is_left(output_dir)}.")
             raise typer.Exit(STOPPED) from None
     if reason == "signal":
         raise typer.Exit(STOPPED)

@@ -14,17 +14,41 @@ def info(
     words: Annotated[
         Optional[str], typer.Option(help="Show the neighbours of these: one,two.")
     ] = None,
+    lang: Annotated[
+        Optional[str],
+        typer.Option(
+            "--lang",
+            "-l",
+            help="Tokenizer of the text: language code, or a pipeline.",
+            show_default="the language of the folder, else xx",
+        ),
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Read all of the table, and check that it is whole."
+        ),
+    ] = False,
 ) -> None:
     """Describe a table: size, norms, coverage of a text, neighbours."""
     from wasabi import msg, table
 
-    from ..vectors.inspection import coverage, describe, neighbours, open_vectors
+    from ..checks import InputError
+    from ..vectors import inspection
+    from ..vectors.inspection import coverage, describe, neighbours
 
-    vectors = open_vectors(path)
+    vectors = inspection.open_vectors(path)
+    if verify:
+        faults = inspection.find_faults(vectors.table)
+        if faults:
+            raise InputError(f"{path}: {'; '.join(faults)}; make the table again")
     msg.divider(path)
     print(table(list(describe(vectors).items())))
+    if verify:
+        msg.good("All of the table is as it was written.")
     if text:
-        print(table(list(coverage(vectors, text).items())))
+        chosen = lang or inspection.find_lang(path) or "xx"
+        print(table(list(coverage(vectors, text, chosen).items())))
     for word in words.split(",") if words else []:
         found = neighbours(vectors, word, 5)
         print(f"{word}: {', '.join(f'{w} {score:.2f}' for w, score in found)}")

@@ -5,6 +5,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from .options import Force
+
 
 def save_transformer(
     pipeline: Annotated[str, typer.Argument(help="Folder or package of a pipeline.")],
@@ -13,6 +15,7 @@ def save_transformer(
         Optional[str],
         typer.Option(help="Component whose transformer to write, if several have one."),
     ] = None,
+    force: Force = False,
 ) -> None:
     """Write a pipeline's transformer as a folder that transformers can load.
 
@@ -21,4 +24,4 @@ def save_transformer(
     """
     from ..transformer.pretrained import save_transformer as save
 
-    print(save(pipeline, out_dir, component))
+    print(save(pipeline, out_dir, component, force))

@@ -11,9 +11,10 @@ from ..templates import render
 from .comparison import Comparison, Comparisons
 from .pictures import draw_pictures
 from .plan import ALL, Docs, Plan
+from .processes import REPORT
 from .results import Outcome
 
-JSON, MARKDOWN, HTML = "report.json", "report.md", "report.html"
+MARKDOWN, HTML = "report.md", "report.html"
 TITLE = "Comparison of trainings"
 PHRASES = {
     "better": "is better in every seed than any seed of",
@@ -83,7 +84,7 @@ def write_report(plan: Plan, outcome: Outcome, out: Path) -> str:
         "failed": outcome.failed,
         "not_done": outcome.left,
     }
-    write_atomic(out / JSON, json.dumps(data, indent=1).encode())
+    write_atomic(out / REPORT, json.dumps(data, indent=1).encode())
     markdown = render("comparison.md.jinja", **text, **more)
     write_atomic(out / MARKDOWN, markdown.encode())
     write_atomic(out / HTML, page.encode())

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 import time
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,11 +13,13 @@ from tqdm import tqdm
 from ..checks import InputError
 from ..io import atomic_folder, remove
 from .plan import Plan
-from .processes import WorkerProcess, locked, start_worker
-from .results import DATA, SPEED, TRIALS, Outcome, Result, read_results
+from .processes import TRIALS, WorkerProcess, locked, start_worker
+from .results import DATA, SPEED, Outcome, Result, read_results
 from .trials import Trial, content_hash, make_trials, trial_name, write_subsets
 
 LOGS, MODELS, RUNNING, BEST = "logs", "models", "running", "best"
+# What a trial leaves in its folder.
+MODEL, RESULT = "model-best", "result.json"
 # Seconds between looks at the processes.
 PAUSE = 0.1
 
@@ -58,7 +61,9 @@ def run_plan(
         ]
         if todo:
             write_subsets(plan, todo, out / DATA)
-        for name in (TRIALS, LOGS, MODELS):
+        # A trial of a killed command may write there for another second.
+        shutil.rmtree(out / RUNNING, ignore_errors=True)
+        for name in (TRIALS, LOGS, MODELS, RUNNING):
             (out / name).mkdir(exist_ok=True)
         runner = _Runner(plan, out, keep_models)
         end = None if max_minutes is None else time.monotonic() + 60 * max_minutes
@@ -67,7 +72,7 @@ def run_plan(
             results = read_results(trials, out, skip_others=force)
             speeds = runner.measure_speeds() if plan.speed and only == "*" else {}
         finally:
-            remove(out / RUNNING)
+            shutil.rmtree(out / RUNNING, ignore_errors=True)
         _keep_best(plan, results, out)
     done = {**results, **runner.failed}
     left = [trial.name for trial in trials if trial.name not in done]
@@ -97,6 +102,19 @@ def _keep_best(plan: Plan, results: Mapping[str, Result], out: Path) -> None:
             shutil.copytree(out / MODELS / best, partial, dirs_exist_ok=True)
 
 
+def keep_trial(name: str, folder: Path, out: Path, keep_model: bool) -> None:
+    """Move the result of a trial to its place, and its model, if it is to be kept.
+
+    The result comes last: if it is there, so is its own model, and no other one.
+    """
+    result, model = out / TRIALS / f"{name}.json", out / MODELS / name
+    result.unlink(missing_ok=True)
+    remove(model)
+    if keep_model:
+        (folder / MODEL).replace(model)
+    (folder / RESULT).replace(result)
+
+
 class _Runner:
     """Starts processes and waits for them."""
 
@@ -104,6 +122,7 @@ class _Runner:
         self.plan = plan
         self.out = out
         self.keep_models = keep_models
+        self.running = Path(tempfile.mkdtemp(dir=out / RUNNING))
         self.failed: Dict[str, str] = {}
 
     def run(self, trials: Sequence[Trial], jobs: int, end: Optional[float]) -> None:
@@ -176,7 +195,7 @@ class _Runner:
             "dev": str(self.plan.dev),
             "test": str(self.plan.test),
             "code": self.plan.code and str(self.plan.code),
-            "result": str(self.out / TRIALS / f"{trial.name}.json"),
+            "result": str(self.running / trial.name / RESULT),
             "facts": {
                 "trial": trial.name,
                 "variant": trial.variant.name,
@@ -193,9 +212,8 @@ class _Runner:
         self, name: str, job: Dict[str, Any], trial: Optional[Trial] = None
     ) -> WorkerProcess:
         """Start a process that does a job in a new folder."""
-        folder = self.out / RUNNING / name
-        remove(folder)
-        folder.mkdir(parents=True)
+        folder = self.running / name
+        folder.mkdir()
         if trial:
             trial.config.to_disk(folder / "config.cfg", interpolate=False)
         (folder / "job.json").write_text(json.dumps(job), encoding="utf8")
@@ -207,9 +225,6 @@ class _Runner:
             self.failed[name] = process.reason()
             tqdm.write(f"{name}: failed: {self.failed[name]}")
         else:
-            if self.keep_models:
-                target = self.out / MODELS / name
-                remove(target)
-                (process.folder / "model-best").replace(target)
+            keep_trial(name, process.folder, self.out, self.keep_models)
             tqdm.write(f"{name}: done")
         remove(process.folder)

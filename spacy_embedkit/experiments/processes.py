@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Iterator
 
 from ..checks import InputError
-from ..io import try_lock
+from ..locks import try_lock
 
+LOCK, TRIALS, REPORT = ".lock", "trials", "report.json"
 LIBRARIES = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM")
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in LIBRARIES}
+WORKER = (sys.executable, "-m", f"{__package__}.worker")
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 STEP = re.compile(r"^ *\d+ +(\d+) ", re.MULTILINE)
 
@@ -49,10 +51,13 @@ class WorkerProcess:
 
 
 def start_worker(name: str, folder: Path, log: Path) -> WorkerProcess:
-    """Start a process of one thread that does the job in a folder."""
+    """Start a process of one thread that does the job in a folder.
+
+    It ends soon after this process does.
+    """
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.worker", str(folder)],
+            [*WORKER, str(folder), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
@@ -61,9 +66,8 @@ def start_worker(name: str, folder: Path, log: Path) -> WorkerProcess:
     return WorkerProcess(name, folder, log, process)
 
 
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keep other processes out of a folder; a killed one keeps nobody out."""
+def check_folder(out: Path) -> None:
+    """Raise InputError unless results can be put there, and no file of others is."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; name a folder to write")
     if (out / "cells").exists():
@@ -71,9 +75,26 @@ def locked(out: Path) -> Iterator[None]:
             f"{out}: holds results of `pretrain-report`, which are not read any more; "
             "name another output folder"
         )
+    names = {path.name for path in out.iterdir()} if out.exists() else set()
+    if names and names.isdisjoint((LOCK, TRIALS, REPORT)):
+        raise InputError(
+            f"{out}: holds other files, such as {min(names)}; name a new folder, or "
+            "that of an earlier comparison"
+        )
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other processes out of a folder; a killed one keeps nobody out."""
+    check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as stream:
-        if not try_lock(stream):
+    with (out / LOCK).open("w") as stream:
+        try:
+            is_free = try_lock(stream)
+        except OSError:
+            # The file system has no locks.
+            is_free = True
+        if not is_free:
             raise InputError(
                 f"{out}: another command is at work there; wait for it, or stop it"
             )

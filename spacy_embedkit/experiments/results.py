@@ -7,10 +7,11 @@ from typing import Any, Dict, List, Sequence
 
 from ..checks import InputError
 from .plan import Plan
+from .processes import TRIALS, check_folder
 from .trials import Trial, make_trials
 
 Result = Dict[str, Any]
-TRIALS, DATA, SPEED = "trials", "data", "speed"
+DATA, SPEED = "data", "speed"
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Outcome:
 
 def read_outcome(plan: Plan, out: Path) -> Outcome:
     """Return what is there of a plan, as run_plan does."""
+    check_folder(out)
     trials = make_trials(plan, out / DATA)
     results = read_results(trials, out)
     names = [trial.name for trial in trials]

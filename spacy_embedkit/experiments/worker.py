@@ -89,9 +89,11 @@ def time_variants(folder: Path, job: Dict[str, Any]) -> Dict[str, Any]:
 TASKS = {"trial": run_trial, "speed": time_variants}
 
 
-def stop_with_parent() -> None:
-    """End this process when the one that started it is gone, even if killed."""
-    parent = os.getppid()
+def stop_with_parent(parent: int) -> None:
+    """End this process when the one that started it is gone, even if killed.
+
+    parent: Its process id, which it says itself: it may be gone already.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -102,11 +104,12 @@ def stop_with_parent() -> None:
 
 
 def main(arguments: List[str]) -> None:
-    """Do the job in the folder that is named; an error is one last line and status 1.
+    """Do a job; an error is one last line and status 1.
 
-    The folder's job.json says which task it is and where its result goes.
+    arguments: A folder, whose job.json says which task it is and where its result goes,
+        and the id of the process that waits for it.
     """
-    stop_with_parent()
+    stop_with_parent(int(arguments[1]))
     try:
         folder = Path(arguments[0])
         job = json.loads((folder / JOB).read_text(encoding="utf8"))

@@ -104,6 +104,8 @@ def forward(
         model,
         docs,
         is_train,
+        # The root lacks it until the layer has seen a sample of docs.
+        nO=nodes.mix.layers[0].get_dim("nO"),
         columns=columns,
         embed=embed,
         reads_vectors=nodes.static is not None,

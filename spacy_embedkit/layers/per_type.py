@@ -26,6 +26,7 @@ def run_per_type(
     docs: Sequence[Doc],
     is_train: bool,
     *,
+    nO: int,
     columns: Sequence[int],
     embed: Embed,
     reads_vectors: bool = False,
@@ -35,6 +36,7 @@ def run_per_type(
 
     In prediction, rows of types are kept in the RowCache that model.attrs may hold.
 
+    nO: Width of the output.
     embed: Types to (Y, backprop) with Y (T, nO); called only if there are tokens.
     reads_vectors: Whether Y depends on the vectors of the vocab.
     dropout: Applied to the tokens, not to the types: two tokens of one type get
@@ -44,7 +46,6 @@ def run_per_type(
     """
     lengths = [len(doc) for doc in docs]
     if not sum(lengths):
-        nO = model.get_dim("nO")
         return [model.ops.alloc2f(0, nO) for _ in docs], lambda dYs: []
     types, inverse = find_types(model, docs, columns)
     cache: Optional[RowCache] = model.attrs.get(CACHE)
@@ -102,6 +103,9 @@ def _predict(
 
 def _vector_sums(types: Types) -> NDArray:
     table = types.vocab.vectors
+    if not len(table.data):
+        # The layer says what is wrong with it.
+        return numpy.zeros(len(types), dtype="uint64")
     rows = table.find(keys=types.column(vectors_attr(types.vocab)))
     sums = ops.checksum_rows(table.data[rows])
     sums[rows < 0] = 0
@@ -146,6 +150,7 @@ def forward(
         model,
         docs,
         is_train,
+        nO=model.get_dim("nO"),
         columns=_columns(model, docs),
         embed=lambda types: layer(types, is_train),
         reads_vectors=model.attrs["include_static_vectors"],

@@ -90,6 +90,7 @@ def predict_forward(
         model,
         docs,
         is_train,
+        nO=model.get_dim("nO"),
         columns=[vectors_attr(docs[0].vocab)],
         embed=lambda types: embed_stock(model, types, is_train),
         reads_vectors=True,

@@ -1,35 +1,27 @@
 """Where sentences, paragraphs and words start, and where to cut between them.
 
-A sentence ends with a token of sentence marks, with the closing quotes and brackets
-that follow it without space, or with a line break. The rule is written twice, from the
-same marks: for docs, and for characters of texts that are too long to tokenize at once.
+A sentence ends with a mark, with the closing quotes and brackets that follow it without
+space, or with a line break. The rule is written twice: for docs, and for characters of
+texts that are too long to tokenize at once.
 """
 
 import re
 from itertools import pairwise
-from typing import List, Pattern, Tuple
+from typing import List, Tuple
 
 import numpy
 from numpy.typing import NDArray
-from spacy.attrs import IS_SPACE, LENGTH, ORTH, SPACY
+from spacy.attrs import IS_QUOTE, IS_RIGHT_PUNCT, IS_SPACE, LENGTH, ORTH, SPACY
 from spacy.tokens import Doc, Span
 
-# After these, words may go on (3.5), unless white space follows; after those of scripts
-# without spaces they don't.
-SPACED_MARKS = ".!?…।"
-SOLID_MARKS = "。\uff01\uff1f"
-CLOSERS = re.escape("\"'”’»)]」』\uff09")  # noqa: RUF001
-# They close a quote before white space („Ja.“ „Nein.“), and open one elsewhere.
-AMBIGUOUS = "“«"
-LINE_BREAKS = r"\n\r\u2028\u2029"
-MARK = re.compile(f"[{SPACED_MARKS}{SOLID_MARKS}]+")
-CLOSER = re.compile(f"[{CLOSERS}]+")
-AMBIGUOUS_CLOSER = re.compile(f"[{AMBIGUOUS}]")
-BREAK = re.compile(rf"\s*[{LINE_BREAKS}]\s*")
-# The rule for characters; the space after a sentence is part of it.
+# Closing marks that aren't right punctuation to spaCy.
+CLOSERS = ("」", "』", "\uff09")
+MARKS = (".", "!", "?", "…", "...", "?!", "!!", "。", "\uff01", "\uff1f", "।")
+LINE_BREAKS = frozenset("\n\r\u2028\u2029")
+# The rule for characters; the space after a sentence is part of it. After marks of
+# scripts with spaces words may go on (3.5), unless white space follows.
 SENTENCE_END = re.compile(
-    rf"[{SPACED_MARKS}][{CLOSERS}{AMBIGUOUS}]*\s+"
-    rf"|[{SOLID_MARKS}][{CLOSERS}]*\s*|[{LINE_BREAKS}]\s*"
+    r"[.!?…][\"'”’»)\]]*\s+|[。！？][\"'”’»)\]」』）]*\s*|\n\s*"  # noqa: RUF001
 )
 # Two line breaks with nothing but space between them, and the space that follows.
 BLANK_LINE = re.compile(r"(?:(?>\r\n?|\n)[^\S\r\n]*(?>\r\n?|\n)|\u2029)\s*")
@@ -46,9 +38,9 @@ def token_chars(doc: Doc) -> Tuple[NDArray, NDArray]:
 
 def word_starts(doc: Doc) -> NDArray:
     """Return the non-space tokens that follow white space: int64, sorted."""
-    is_space, is_before_space = _spaces(doc)
+    columns = doc.to_array([SPACY, IS_SPACE]).astype(bool)
     is_start = numpy.zeros(len(doc), dtype=bool)
-    is_start[1:] = is_before_space[:-1] & ~is_space[1:]
+    is_start[1:] = columns[:-1].any(axis=1) & ~columns[1:, 1]
     return numpy.flatnonzero(is_start)
 
 
@@ -59,23 +51,19 @@ def sentence_starts(doc: Doc) -> NDArray:
     """
     if doc.has_annotation("SENT_START"):
         return numpy.flatnonzero(doc.to_array("SENT_START") == 1)
-    words, ids = numpy.unique(doc.to_array(ORTH), return_inverse=True)
-    texts = [doc.vocab.strings[word] for word in words.tolist()]
-
-    def find(pattern: Pattern[str]) -> NDArray:
-        return numpy.asarray([bool(pattern.fullmatch(t)) for t in texts], bool)[ids]
-
-    is_space, is_before_space = _spaces(doc)
-    is_glued = numpy.concatenate([[False], ~is_before_space[:-1]])
-    is_closer = find(CLOSER) | (find(AMBIGUOUS_CLOSER) & is_before_space)
-    is_mark = find(MARK)
-    is_end = is_mark | find(BREAK)
-    is_skipped = is_space | (is_closer & is_glued)
-    # What decides is the last token that is not skipped, or that breaks the line.
-    counts = is_end | ~is_skipped
+    columns = doc.to_array([ORTH, SPACY, IS_SPACE, IS_QUOTE, IS_RIGHT_PUNCT])
+    is_space = columns[:, 2] == 1
+    is_glued = numpy.concatenate([[False], columns[:-1, 1] == 0])
+    is_closer = columns[:, 3:].any(axis=1) | _are(doc, columns[:, 0], CLOSERS)
+    is_closing = is_closer & is_glued
+    is_end = _are(doc, columns[:, 0], MARKS)
+    for i in numpy.flatnonzero(is_space):
+        is_end[i] = not LINE_BREAKS.isdisjoint(doc[int(i)].text)
+    # What decides is the last token that isn't space or closing, or breaks the line.
+    counts = is_end | ~(is_space | is_closing)
     last = numpy.maximum.accumulate(numpy.where(counts, numpy.arange(len(doc)), 0))
     is_start = numpy.zeros(len(doc), dtype=bool)
-    is_start[1:] = is_end[last[:-1]] & ~(is_skipped | (is_mark & is_glued))[1:]
+    is_start[1:] = is_end[last[:-1]] & ~(is_space | is_closing)[1:]
     return numpy.flatnonzero(is_start)
 
 
@@ -207,12 +195,10 @@ def core_ranges(spans: List[Span]) -> List[Tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _spaces(doc: Doc) -> Tuple[NDArray, NDArray]:
-    """Return which tokens are white space, and which are or have some after them."""
-    columns = doc.to_array([IS_SPACE, SPACY]).astype(bool)
-    is_before_space = columns[:, 0] | columns[:, 1]
-    is_before_space[:-1] |= columns[1:, 0]
-    return columns[:, 0], is_before_space
+def _are(doc: Doc, ids: NDArray, texts: Tuple[str, ...]) -> NDArray:
+    """Return which IDs of words are those of the texts, (N,) bool."""
+    known = [doc.vocab.strings[text] for text in texts]
+    return numpy.isin(ids, numpy.asarray(known, dtype="uint64"))
 
 
 def _between(places: NDArray, low: int, high: int) -> NDArray:

@@ -1,9 +1,4 @@
-"""Caches tokenized docs on disk, in one file for each file of raw text.
-
-Such a file is a row of DocBins, each after its length in 4 bytes, then a zero and the
-counts of split.Counts in JSON. All of these are compressed by zlib, whose checksums
-tell when a file is damaged; the counts, when it is cut off.
-"""
+"""Caches tokenized docs on disk, in one file for each file of raw text."""
 
 import errno
 import hashlib
@@ -22,6 +17,8 @@ from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
 from ..io import describe_os_error
+from ..locks import remove_unlocked, try_lock
+from .docs_file import SIZE_BYTES, read_docs
 from .split import Counts
 
 logger = logging.getLogger("spacy")
@@ -32,8 +29,9 @@ FORMAT = 1
 SUFFIX, PARTIAL = ".docs", ".partial"
 # A partial file of a killed run is removed when it is older.
 STALE_SECONDS = 24 * 3600
-SIZE_BYTES = 4
 BLOCK_TOKENS = 1 << 15
+# As many characters count as a token, so that blocks of long tokens are not too large.
+TOKEN_CHARS = 1 << 10
 GIGABYTE = 1 << 30
 
 
@@ -95,7 +93,7 @@ class DocsCache:
         path = self.folder / f"{key}{SUFFIX}"
         n_read = 0
         try:
-            for doc in _read_docs(path, vocab, counts):
+            for doc in read_docs(path, vocab, counts):
                 yield doc
                 n_read += 1
             return
@@ -165,7 +163,8 @@ class DocsWriter:
     def add(self, doc: Doc) -> None:
         """Write a doc, or keep it for the next block."""
         self.block.add(doc)
-        self.n_tokens += len(doc)
+        n_chars = doc[-1].idx + len(doc[-1])
+        self.n_tokens += max(len(doc), n_chars // TOKEN_CHARS)
         if self.n_tokens >= BLOCK_TOKENS:
             self._write_block()
 
@@ -203,21 +202,12 @@ class DocsWriter:
             self.free = self.max_bytes - _folder_bytes(folder)
             name = f".{self.path.stem}.{os.urandom(4).hex()}{PARTIAL}"
             self.file = (folder / name).open("wb")
+            with suppress(OSError):
+                try_lock(self.file)
         self.free -= len(data)
         if self.free < 0:
             raise OSError(errno.EDQUOT, "max_cache_gb is reached")
         self.file.write(data)
-
-
-def _read_docs(path: Path, vocab: Vocab, counts: Counts) -> Iterator[Doc]:
-    """Yield the docs of a file that DocsWriter wrote, and add its counts at the end.
-
-    Raises: zlib.error or ValueError after the docs of undamaged blocks; OSError.
-    """
-    with path.open("rb") as file:
-        while size := int.from_bytes(file.read(SIZE_BYTES), "little"):
-            yield from DocBin().from_bytes(file.read(size)).get_docs(vocab)
-        counts.add(json.loads(zlib.decompress(file.read())))
 
 
 def _folder_bytes(folder: Path) -> int:
@@ -227,8 +217,8 @@ def _folder_bytes(folder: Path) -> int:
         # Others may write, and finish, at the same time.
         with suppress(FileNotFoundError):
             stat = path.stat()
-            if path.suffix == SUFFIX or time.time() - stat.st_mtime < STALE_SECONDS:
-                total += stat.st_size
-            else:
-                path.unlink()
+            is_old = time.time() - stat.st_mtime > STALE_SECONDS
+            if path.suffix == PARTIAL and is_old and remove_unlocked(path):
+                continue
+            total += stat.st_size
     return total

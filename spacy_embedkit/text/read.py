@@ -23,6 +23,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SURROGATE = re.compile("[\ud800-\udfff]")
 # A longer line of plain text is read in pieces.
 PIECE_BYTES = 1 << 20
+# An object of JSON can't be, and a gzipped line may have a thousand times its size.
+MAX_JSON_BYTES = 1 << 28
 PARQUET_ROWS = 256
 
 
@@ -89,6 +91,9 @@ def find_files(paths: Sequence[str]) -> List[str]:
             found += _expand(path)
         except OSError as err:
             raise InputError(describe_os_error(err, path)) from err
+        except ValueError as err:
+            # A zero byte, or half a surrogate.
+            raise InputError(f"{path!r}: is not a path ({err}); fix it") from err
     return found
 
 
@@ -103,7 +108,7 @@ def _opened(path: str, label: str) -> Iterator[BinaryIO]:
             # Standard input and files are both buffered, so that both can peek.
             is_gzip = file.peek(2)[:2] == GZIP_MAGIC
             yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_gzip else file
-    except (EOFError, zlib.error) as err:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as err:
         raise InputError(f"{label}: broken gzip data ({err}); copy it again") from err
     except OSError as err:
         raise InputError(describe_os_error(err, label)) from err
@@ -122,7 +127,12 @@ def _read_lines(file: BinaryIO, label: str, text_key: str) -> Iterator[Piece]:
             yield from _cut_line(file, line, where)
             continue
         if not line.endswith(b"\n"):
-            line += file.readline()
+            line += file.readline(MAX_JSON_BYTES)
+        if len(line) > MAX_JSON_BYTES:
+            raise InputError(
+                f"{where}: is longer than {MAX_JSON_BYTES:,} bytes; cut its text into "
+                "several"
+            )
         yield Piece(_read_json(line, where, text_key) if line.strip() else "")
 
 
@@ -177,9 +187,10 @@ def _read_parquet(file: BinaryIO, label: str, text_key: str) -> Iterator[Piece]:
         table = parquet.ParquetFile(file, buffer_size=PIECE_BYTES)
         names = table.schema_arrow.names
         if text_key not in names:
+            found = " ".join(", ".join(names).split())[:300]
             raise InputError(
-                f"{label}: has no column {text_key!r}, but {', '.join(names)}; "
-                "name the one with the text"
+                f"{label}: has no column {text_key!r}, but {found}; name the one with "
+                "the text"
             )
         for batch in table.iter_batches(PARQUET_ROWS, columns=[text_key]):
             for value in batch.column(0).to_pylist():

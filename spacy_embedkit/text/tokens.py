@@ -22,13 +22,15 @@ def load_tokenizer(lang_or_pipeline: str) -> Callable[[str], Doc]:
     lang_or_pipeline: Folder or installed package of a pipeline, or a language code.
     Raises: InputError, if it is neither, or its tokenizer can't be loaded.
     """
-    is_pipeline = Path(lang_or_pipeline).is_dir() or is_package(lang_or_pipeline)
-    load = spacy.load if is_pipeline else spacy.blank
     try:
+        is_pipeline = Path(lang_or_pipeline).is_dir() or is_package(lang_or_pipeline)
+        load = spacy.load if is_pipeline else spacy.blank
         return load(lang_or_pipeline).tokenizer
-    except (ImportError, ValueError, OSError) as err:
+    except Exception as err:
+        # What is wrong with the files of a pipeline shows anywhere in spaCy.
+        why = one_line(err)[:300] or type(err).__name__
         raise InputError(
-            f"{lang_or_pipeline}: no tokenizer ({one_line(err)}); name a "
+            f"{lang_or_pipeline}: no tokenizer ({why}); name a "
             'language code such as "en", or the folder or package of a pipeline'
         ) from err
 

@@ -1,36 +1,12 @@
 """Low-rank adapters: a few weights that learn instead of a transformer's own."""
 
 from copy import deepcopy
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Optional
 
 from ..checks import import_extra, one_line
 
 # Part of the name of every such weight.
 LORA_MARK = "lora_"
-
-
-class TransformerFactory:
-    """Makes transformers from their config, in place of transformers.AutoModel.
-
-    lora: As in add_adapters.
-    settings: Of the config as saved. The config itself went through JSON, which rounds
-        tiny numbers, such as the epsilon of layer norms, to 0.
-    """
-
-    def __init__(
-        self, lora: Optional[Dict[str, Any]], settings: Mapping[str, Any]
-    ) -> None:
-        self.lora = lora
-        self.settings = settings
-
-    def from_config(self, config: Any) -> Any:
-        """Make a transformer with random weights."""
-        from transformers import AutoModel
-
-        for name, value in self.settings.items():
-            if isinstance(value, float):
-                setattr(config, name, value)
-        return add_adapters(AutoModel.from_config(config), self.lora)
 
 
 def add_adapters(model: Any, lora: Optional[Dict[str, Any]]) -> Any:

@@ -15,6 +15,10 @@ from .adapters import without_adapters
 HUB_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 # A file that every folder of a transformer holds.
 CONFIG_FILE = "config.json"
+# Of a folder that transformers saves: the model, and tokenizers of all kinds.
+SAVED_FILES = [CONFIG_FILE, "generation_config.json", "model*.safetensors*"]
+SAVED_FILES += ["tokenizer*", "special_tokens_map.json", "added_tokens.json"]
+SAVED_FILES += ["vocab.*", "merges.txt", "*.model", "chat_template.*", "bpe.codes"]
 # The epsilon of BERT's layer norms.
 BERT_EPSILON = 1e-12
 
@@ -83,8 +87,13 @@ def load_pretrained(name: str) -> Tuple[Any, Any]:
         tokenizer = library.AutoTokenizer.from_pretrained(
             name, add_prefix_space=True, **safe
         )
-        model = library.AutoModel.from_pretrained(name, **safe, **weights)
-    except (OSError, ValueError, KeyError) as err:
+        config = library.AutoConfig.from_pretrained(name, **safe)
+        check_kernels(config)
+        model = library.AutoModel.from_pretrained(
+            name, config=config, **safe, **weights
+        )
+    except Exception as err:
+        # The library trusts its files, so that it may fail anywhere.
         raise InputError(
             f"{name}: can't be loaded ({one_line(err)}); name a folder with "
             "config.json, model.safetensors and tokenizer.json"
@@ -97,6 +106,13 @@ def load_pretrained(name: str) -> Tuple[Any, Any]:
         tokenizer.pad_token = tokenizer.eos_token
     is_pair = getattr(model.config, "is_encoder_decoder", False)
     return tokenizer, model.get_encoder() if is_pair else model
+
+
+def check_kernels(config: Any) -> None:
+    """Raise ValueError if a config names a kernel on the hub, which is code."""
+    kernel = getattr(config, "_attn_implementation_internal", None)
+    if "/" in str(kernel):
+        raise ValueError(f"its config names the kernel {kernel!r}, which is not run")
 
 
 def drop_layers_above(model: Any, highest: int) -> None:
@@ -139,16 +155,19 @@ def hidden_states(model: Any, ids: Any, mask: Any) -> Any:
         ).hidden_states
 
 
-def save_transformer(pipeline: str, folder: Path, component: Optional[str]) -> str:
+def save_transformer(
+    pipeline: str, folder: Path, component: Optional[str], force: bool = False
+) -> str:
     """Write config.json, model.safetensors and the tokenizer, all or nothing.
 
     pipeline: Folder or package. component: Whose transformer, if there are several.
+    force: Whether a folder that holds other files may be replaced.
     Returns: What was written, in one line.
     Raises: InputError if the pipeline or transformer does not exist, or the folder
         holds something else; ImportError naming the extra.
     """
     import_extra("spacy_transformers", "transformers")
-    check_output(folder, replaces=CONFIG_FILE)
+    check_output(folder, replaces=CONFIG_FILE, holds=SAVED_FILES, force=force)
     try:
         nlp = spacy.load(pipeline)
     except (OSError, ValueError) as err:

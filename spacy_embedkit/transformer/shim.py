@@ -4,12 +4,10 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, cast
 
 import srsly
 import torch
-from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from spacy.tokens import Doc, Span
 from spacy_transformers.data_classes import HFObjects
@@ -17,14 +15,20 @@ from spacy_transformers.layers.hf_shim import HFShim
 from thinc.api import Optimizer
 from thinc.types import FloatsXd
 from thinc.util import torch2xp, xp2torch
+from transformers import AutoConfig, AutoTokenizer
 
-from .adapters import LORA_MARK, TransformerFactory, without_adapters
+from .adapters import LORA_MARK, without_adapters
 from .precision import Precision, to_precision
+from .saved_transformer import (
+    FORMAT,
+    SAFETENSORS,
+    TransformerFactory,
+    WithoutCode,
+    damaged,
+    read_saved,
+    read_weights,
+)
 from .scheduled import Scheduled
-
-# Names the format of "state" in a saved shim; without it, torch.save wrote that.
-FORMAT = "state_format"
-SAFETENSORS = "safetensors"
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,9 @@ class TransformerShim(HFShim):
             HFObjects(None, None, None, *map(dict, configs)),
             mixed_precision=settings.mixed_precision,
             grad_scaler_config=dict(settings.grad_scaler_config or {}),
-            model_cls=TransformerFactory(settings.lora, {}),
+            model_cls=TransformerFactory(settings.lora, {}, {}),
+            config_cls=WithoutCode(AutoConfig),
+            tokenizer_cls=WithoutCode(AutoTokenizer),
         )
         self.settings = settings
         # The model that predicts, and the one that it was made from.
@@ -189,26 +195,25 @@ class TransformerShim(HFShim):
         """Load what this or spacy-transformers has saved.
 
         Weights that the latter wrote are read as tensors alone; no code is run.
-        Raises: ValueError, if a file of the tokenizer would leave its folder, or only
-            one of the file and the config has adapters.
+        Raises: ValueError, if it is damaged, a file of the tokenizer would leave its
+            folder, or only one of the file and the config has adapters.
         """
-        msg = srsly.msgpack_loads(bytes_data)
-        for name in msg["tokenizer"]:
-            if Path(name).name != name:
-                raise ValueError(
-                    f"TransformerModel.v1: a saved file of the tokenizer is {name!r}, "
-                    "but only a name without a folder is safe to write; get the "
-                    "pipeline from a source that you trust"
-                )
-        self.model_cls = TransformerFactory(self.settings.lora, msg["config"])
-        if msg.pop(FORMAT, None) == SAFETENSORS:
-            weights = load_safetensors(msg["state"])
+        msg = read_saved(bytes_data)
+        is_safe = msg.pop(FORMAT, None) == SAFETENSORS
+        weights = read_weights(msg["state"], is_safe) if msg["config"] else {}
+        if is_safe:
             self._check_adapters(weights)
+        shapes = {name: tuple(value.shape) for name, value in weights.items()}
+        self.model_cls = TransformerFactory(self.settings.lora, msg["config"], shapes)
+        if is_safe:
             file = BytesIO()
             torch.save(weights, file)
             msg["state"] = file.getvalue()
-            bytes_data = srsly.msgpack_dumps(msg)
-        super().from_bytes(bytes_data)
+        try:
+            super().from_bytes(srsly.msgpack_dumps(msg))
+        except Exception as err:
+            # The library trusts its files, so that it may fail anywhere.
+            raise damaged(err) from err
         self._inference_model = None
         return self
 

@@ -74,43 +74,50 @@ cdef class KeyTable:
 
 def take_rows(
     const float[:, ::1] table not None,  # in   (V, O)
-    const int[::1] rows not None,        # in   (N,), entries -1..V-1
+    const int[::1] rows not None,        # in   (N,), rows, or -1
     float[:, ::1] out not None,          # out  (N, O)
 ):
-    """out[i] = table[rows[i]], or zeros for row -1."""
-    cdef Py_ssize_t i, size = table.shape[1] * sizeof(float)
+    """out[i] = table[rows[i]], or zeros for row -1 and rows outside of the table.
+
+    As all take_ kernels, it returns the position of a row outside of it, or -1.
+    """
+    cdef Py_ssize_t i, bad = -1, size = table.shape[1] * sizeof(float)
     if size == 0:
-        return
+        return bad
     with nogil:
         for i in range(rows.shape[0]):
-            if rows[i] < 0:
+            if rows[i] < 0 or rows[i] >= table.shape[0]:
                 memset(&out[i, 0], 0, size)
+                bad = bad if rows[i] == -1 else i
             else:
                 memcpy(&out[i, 0], &table[rows[i], 0], size)
+    return bad
 
 
 def take_half(
-    const uint16_t[:, ::1] table not None,  # in   (V, O), bits of float16, all finite
-    const int[::1] rows not None,           # in   (N,), entries -1..V-1
+    const uint16_t[:, ::1] table not None,  # in   (V, O), bits of float16
+    const int[::1] rows not None,           # in   (N,), rows, or -1
     float[:, ::1] out not None,             # out  (N, O)
 ):
-    """out[i] = table[rows[i]] as float32, or zeros for row -1.
+    """out[i] = table[rows[i]] as float32, or zeros.
 
     The bits of exponent and fraction, moved to where float32 has them, are the number
-    divided by 2**112, the difference between the two biases.
+    divided by 2**112, the difference between the two biases. Infinity and NaN have
+    all bits of the exponent set.
     """
-    cdef Py_ssize_t i, o, width = table.shape[1]
+    cdef Py_ssize_t i, bad = -1, o, width = table.shape[1]
     cdef const uint16_t* row
     cdef float* to
     cdef uint32_t bits
     cdef float number, scale = 5192296858534827628530496329220096.0
     if width == 0:
-        return
+        return bad
     with nogil:
         for i in range(rows.shape[0]):
             to = &out[i, 0]
-            if rows[i] < 0:
+            if rows[i] < 0 or rows[i] >= table.shape[0]:
                 memset(to, 0, width * sizeof(float))
+                bad = bad if rows[i] == -1 else i
                 continue
             row = &table[rows[i], 0]
             for o in range(width):
@@ -119,32 +126,39 @@ def take_half(
                     | (<uint32_t>(row[o] & 0x8000) << 16)
                 )
                 memcpy(&number, &bits, sizeof(bits))
-                to[o] = number * scale
+                number *= scale
+                memcpy(&bits, &number, sizeof(bits))
+                # Without branches, so that the compiler can take several at once.
+                bits |= 0x7F800000U * <uint32_t>((row[o] & 0x7C00) == 0x7C00)
+                memcpy(&to[o], &bits, sizeof(bits))
+    return bad
 
 
 def take_int8(
     const signed char[:, ::1] table not None,  # in   (V, O)
     const float[::1] scales not None,          # in   (V,)
-    const int[::1] rows not None,              # in   (N,), entries -1..V-1
+    const int[::1] rows not None,              # in   (N,), rows, or -1
     float[:, ::1] out not None,                # out  (N, O)
 ):
-    """out[i] = table[rows[i]] * scales[rows[i]], or zeros for row -1."""
-    cdef Py_ssize_t i, o, width = table.shape[1]
+    """out[i] = table[rows[i]] * scales[rows[i]], or zeros."""
+    cdef Py_ssize_t i, bad = -1, o, width = table.shape[1]
     cdef const signed char* row
     cdef float scale
     cdef float* to
     if width == 0:
-        return
+        return bad
     with nogil:
         for i in range(rows.shape[0]):
             to = &out[i, 0]
-            if rows[i] < 0:
+            if rows[i] < 0 or rows[i] >= table.shape[0]:
                 memset(to, 0, width * sizeof(float))
+                bad = bad if rows[i] == -1 else i
                 continue
             row = &table[rows[i], 0]
             scale = scales[rows[i]]
             for o in range(width):
                 to[o] = row[o] * scale
+    return bad
 
 
 def take_codes(
@@ -152,25 +166,27 @@ def take_codes(
     const float[:, ::1] centroids not None,      # in   (256, O)
     const int[::1] starts not None,              # in   (P + 1,), part p of a row is
                                                  #      columns starts[p]:starts[p + 1]
-    const int[::1] rows not None,                # in   (N,), entries -1..V-1
+    const int[::1] rows not None,                # in   (N,), rows, or -1
     float[:, ::1] out not None,                  # out  (N, O)
 ):
-    """out[i] = the centroids that the codes name, side by side; zeros for row -1."""
-    cdef Py_ssize_t i, p, o, width = centroids.shape[1]
+    """out[i] = the centroids that the codes name, side by side; or zeros."""
+    cdef Py_ssize_t i, bad = -1, p, o, width = centroids.shape[1]
     cdef const float* centroid
     cdef float* to
     if width == 0:
-        return
+        return bad
     with nogil:
         for i in range(rows.shape[0]):
             to = &out[i, 0]
-            if rows[i] < 0:
+            if rows[i] < 0 or rows[i] >= codes.shape[0]:
                 memset(to, 0, width * sizeof(float))
+                bad = bad if rows[i] == -1 else i
                 continue
             for p in range(codes.shape[1]):
                 centroid = &centroids[codes[rows[i], p], 0]
                 for o in range(starts[p], starts[p + 1]):
                     to[o] = centroid[o]
+    return bad
 
 
 cdef inline Py_ssize_t next_char(
@@ -257,14 +273,14 @@ def count_ngrams(
 ):
     """starts[t + 1] - starts[t] = rows of word t. Returns how many there are in all.
 
-    The sum has to be below 2**31.
+    If that is 2**31 or more, starts can't be used.
     """
-    cdef Py_ssize_t t
+    cdef Py_ssize_t t, total = 0
     cdef const unsigned char* base = &text[0] if text.shape[0] else NULL
     starts[0] = 0
     with nogil:
         for t in range(ends.shape[0] - 1):
-            starts[t + 1] = starts[t] + <int>walk_ngrams(
+            total += walk_ngrams(
                 base + ends[t],
                 ends[t + 1] - ends[t],
                 minn,
@@ -274,7 +290,8 @@ def count_ngrams(
                 1,
                 NULL,
             )
-    return starts[ends.shape[0] - 1]
+            starts[t + 1] = <int>total
+    return total
 
 
 def ngram_rows(
@@ -290,7 +307,7 @@ def ngram_rows(
 ):
     """out[starts[t]:starts[t + 1]] = the rows of word t."""
     cdef Py_ssize_t t
-    if not text.shape[0] or not out.shape[0]:
+    if not text.shape[0] or not out.shape[0] or not n_rows:
         return
     with nogil:
         for t in range(ends.shape[0] - 1):

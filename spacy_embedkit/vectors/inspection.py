@@ -1,18 +1,19 @@
 """Describe a table: its size and norms, its coverage of a text, its neighbours."""
 
+import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 import numpy
-import spacy
-from spacy.strings import get_string_id
 from spacy.util import get_package_path, is_package
 
 from ..checks import InputError
 from ..text.read import read_texts
-from ..text.tokens import iter_tokens
+from ..text.tokens import load_tokenizer
 from .mapped import MappedVectors
-from .spacy_table import read_spacy_table
+from .spacy_table import read_json, read_spacy_table
 from .table import FOLDER, HEADER, Table, open_table
 
 # Rows that are sampled, evenly over the table, for the norms.
@@ -21,9 +22,7 @@ SAMPLE = 20_000
 
 def open_vectors(path: str) -> MappedVectors:
     """Open the vectors of a pipeline: a folder, or the name of a package."""
-    folder = Path(path)
-    if not folder.exists() and is_package(path):
-        folder = next(Path(get_package_path(path)).glob("*/vocab"), folder)
+    folder = _data_folder(path)
     for vocab in (folder, folder / "vocab"):
         for table in (vocab, vocab / FOLDER):
             if (table / HEADER).exists():
@@ -34,6 +33,14 @@ def open_vectors(path: str) -> MappedVectors:
         f"{path}: has no vectors that spaCy loads; name the folder of a pipeline, or "
         "convert the vectors first"
     )
+
+
+def _data_folder(path: str) -> Path:
+    folder = Path(path)
+    if not folder.exists() and is_package(path):
+        vocabs = Path(get_package_path(path)).glob("*/vocab")
+        return next(vocabs, folder / "vocab").parent
+    return folder
 
 
 def describe(vectors: MappedVectors) -> Dict[str, str]:
@@ -64,43 +71,93 @@ def describe(vectors: MappedVectors) -> Dict[str, str]:
     return found
 
 
-def coverage(vectors: MappedVectors, paths: List[str]) -> Dict[str, str]:
+def find_lang(path: str) -> Optional[str]:
+    """Return the language code of a pipeline's folder, or of the name of a package."""
+    folder = _data_folder(path)
+    for meta in (folder / "meta.json", folder.parent / "meta.json"):
+        lang = read_json(meta, dict).get("lang") if meta.is_file() else None
+        # Not a path, which would be loaded as a pipeline.
+        if isinstance(lang, str) and re.fullmatch("[a-z]{2,8}", lang):
+            return lang
+    return None
+
+
+def coverage(
+    vectors: MappedVectors, paths: List[str], lang: str = "xx"
+) -> Dict[str, str]:
     """Count the tokens and words of raw text that have a row.
 
-    Tokens are those of spaCy's multi-language tokenizer; the attribute of the table is
-    looked up.
+    lang: Language code, or a pipeline: its tokenizer is used. The attribute of the
+        table is looked up.
     """
-    nlp = spacy.blank("xx")
-    counts: Dict[str, int] = {}
-    for words in iter_tokens("xx", read_texts(paths)):
-        for word in words:
-            counts[word] = counts.get(word, 0) + 1
+    tokenizer = load_tokenizer(lang)
+    counts: Counter[Tuple[str, int]] = Counter()
+    for text in read_texts(paths):
+        doc = tokenizer(text)
+        ids = doc.to_array([vectors.attr])
+        counts.update(
+            (token.text, key)
+            for token, key in zip(doc, ids.tolist(), strict=True)
+            if not token.is_space
+        )
     if not counts:
         raise InputError(f"{', '.join(paths)}: has no words")
-    keys = [
-        get_string_id(
-            getattr(nlp.vocab[word], _ATTRIBUTES.get(vectors.table.attr, "text"))
-        )
-        for word in counts
-    ]
-    has_row = vectors.find_rows(numpy.array(keys, dtype="uint64")) >= 0
+    keys = numpy.array([key for _, key in counts], dtype="uint64")
+    has_row = vectors.find_rows(keys) >= 0
     if vectors.table.keys is None:
         has_row[:] = True
     sizes = numpy.array(list(counts.values()))
-    missing = sorted(
-        (word for word, has in zip(counts, has_row, strict=True) if not has),
-        key=lambda word: -counts[word],
-    )
+    missing: Counter[str] = Counter()
+    for (word, _), has, n in zip(counts, has_row, sizes.tolist(), strict=True):
+        if not has:
+            missing[word] += n
     return {
+        "tokenizer": lang,
         "tokens of the text": f"{sizes.sum():,}",
         "of these with a row": f"{sizes[has_row].sum() / sizes.sum():.1%}",
         "different words": f"{len(counts):,}",
         "of these, with a row": f"{has_row.mean():.1%}",
-        "most frequent without": ", ".join(missing[:10]) or "none",
+        "most frequent without": ", ".join(w for w, _ in missing.most_common(10))
+        or "none",
     }
 
 
-_ATTRIBUTES = {"LOWER": "lower_", "NORM": "norm_", "SHAPE": "shape_"}
+def find_faults(table: Table) -> List[str]:
+    """Read all of a table, and return one line for each thing that is wrong in it.
+
+    Takes a time in proportion to its size, unlike the checks when it is opened.
+    """
+    checks: List[Callable[[], None]] = [lambda: _check_fingerprint(table)]
+    if table.keys is not None and table.words is not None:
+        keys, words = table.keys, table.words
+        checks.append(lambda: keys.check([slice(0, len(keys))]))
+        checks.append(lambda: words.check([slice(0, len(words))]))
+    checks.append(lambda: _check_finite(table))
+    faults = []
+    for check in checks:
+        try:
+            check()
+        except ValueError as err:
+            faults.append(str(err))
+    if table.subwords is not None:
+        faults += [f"subwords: {fault}" for fault in find_faults(table.subwords)]
+    return faults
+
+
+def _check_fingerprint(table: Table) -> None:
+    # A table of spaCy's own has none.
+    if table.fingerprint and replace(table).sign().fingerprint != table.fingerprint:
+        raise ValueError("the files differ from those that were written")
+
+
+def _check_finite(table: Table) -> None:
+    for start in range(0, len(table.rows), SAMPLE):
+        positions = numpy.arange(start, min(start + SAMPLE, len(table.rows)))
+        good = numpy.isfinite(table.rows.take(positions)).all(axis=1)
+        if not good.all():
+            raise ValueError(f"row {start + numpy.argmin(good)} holds NaN or infinity")
+    if not numpy.isfinite(table.mean).all():
+        raise ValueError("the mean holds NaN or infinity")
 
 
 def neighbours(vectors: MappedVectors, word: str, n: int) -> List[Tuple[str, float]]:
@@ -110,13 +167,15 @@ def neighbours(vectors: MappedVectors, word: str, n: int) -> List[Tuple[str, flo
         raise InputError(
             f"{word!r} has no vector; try another form, such as lower case"
         )
-    query = numpy.atleast_2d(vectors[key])
-    own = vectors.key2row.get(key, -1) if vectors.mode == "default" else -1
-    if vectors.mode != "default":
+    if vectors.table.keys is None:
         raise InputError("a table of n-grams has no words to compare with")
-    keys, rows, scores = vectors.most_similar(query, n=min(n + 1, len(vectors)))
+    query = numpy.atleast_2d(vectors[key])
+    own = vectors.key2row.get(key, -1)
+    n_rows = len(numpy.unique(vectors.table.keys.arrays["key_rows"]))
+    keys, rows, scores = vectors.most_similar(query, n=min(n + 1, n_rows))
+    # The word of a key may not be known.
     return [
-        (vectors.strings[key], float(score))
+        (vectors.strings[key] if key in vectors.strings else str(key), float(score))
         for key, row, score in zip(keys[0], rows[0], scores[0], strict=True)
         if row != own
     ][:n]

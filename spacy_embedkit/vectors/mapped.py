@@ -29,16 +29,9 @@ from . import nearest
 from .contract import AnyRows, TableVectors, to_ids
 from .ngrams import Ngrams, embed_words
 from .rows import DeviceRows
+from .saving import table_from_bytes, table_to_bytes, write_table
 from .spacy_table import read_spacy_table
-from .table import (
-    FOLDER,
-    HEADER,
-    Table,
-    open_table,
-    table_from_bytes,
-    table_to_bytes,
-    write_table,
-)
+from .table import FOLDER, HEADER, Table, open_table
 
 Unseen = Literal["zeros", "mean", "subwords"]
 # Words whose vectors, made of their n-grams, are cached.

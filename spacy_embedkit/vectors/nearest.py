@@ -6,6 +6,8 @@ import numpy
 from numpy.typing import NDArray
 from spacy.strings import get_string_id
 
+from ..checks import InputError
+
 if TYPE_CHECKING:
     from .table import Table
 
@@ -27,6 +29,11 @@ def most_similar(
     queries = queries.get() if hasattr(queries, "get") else queries
     queries = unit_rows(numpy.array(queries, dtype="f", ndmin=2))
     candidates = numpy.unique(table.keys.arrays["key_rows"])
+    if len(candidates) and not 0 <= candidates[0] <= candidates[-1] < len(table.rows):
+        raise InputError(
+            f"most_similar: a key has row {candidates[0]} or {candidates[-1]}, but "
+            f"there are {len(table.rows)}; the table is damaged, make it again"
+        )
     if not 1 <= n <= len(candidates):
         raise ValueError(
             f"most_similar: n is {n}, but it has to be 1 to {len(candidates)}, the "

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from thinc.api import Ops, get_array_module
 
 from . import _lookup
+from .file_arrays import check_layout
 
 # Centroids of each part of a product-quantised row: a code is one byte.
 N_CENTROIDS = 256
@@ -32,12 +33,7 @@ class Rows:
         for name, (dtype, ndim) in self.layout.items():
             if name not in arrays:
                 raise ValueError(f"the array {name} is missing")
-            array = arrays[name]
-            if array.dtype != dtype or array.ndim != ndim:
-                raise ValueError(
-                    f"the array {name} is {array.dtype} with {array.ndim} dimensions, "
-                    f"not {dtype} with {ndim}"
-                )
+            check_layout(name, arrays[name], dtype, ndim)
         self.arrays = {name: _read_only(array) for name, array in arrays.items()}
         self.width = self._check_width()
 
@@ -60,26 +56,29 @@ class Rows:
         return self.shape[0]
 
     def as_array(self) -> NDArray:
-        """Return an array (V, O) float32, or one that decodes rows when indexed.
-
-        It is read-only.
-        """
+        """Return a read-only array (V, O) float32, or one that decodes when indexed."""
         return DecodedArray.make(self)
 
     def take(self, rows: NDArray) -> NDArray:
         """Return a copy of some rows: (N, O) float32.
 
         rows: (N,) int32 on the CPU, -1 to V - 1; row -1 is zeros.
+        Raises: IndexError naming a row number that is outside of the table.
         """
         out = numpy.empty((len(rows), self.width), dtype="f")
-        self._take(numpy.ascontiguousarray(rows, dtype="i"), out)
+        bad = self._take(numpy.ascontiguousarray(rows, dtype="i"), out)
+        if bad >= 0:
+            raise IndexError(
+                f"rows: row {rows[bad]} is outside of the table of {len(self)} rows"
+            )
         return out
 
     def _check_width(self) -> int:
         # Returns O; ValueError if the arrays do not fit together.
         return self.arrays["rows"].shape[1]
 
-    def _take(self, rows: NDArray, out: NDArray) -> None:
+    def _take(self, rows: NDArray, out: NDArray) -> int:
+        # Returns the position of a row number that is outside of the table, or -1.
         raise NotImplementedError
 
 
@@ -93,8 +92,8 @@ class Float32Rows(Rows):
         """Return the array itself."""
         return self.arrays["rows"]
 
-    def _take(self, rows: NDArray, out: NDArray) -> None:
-        _lookup.take_rows(self.arrays["rows"], rows, out)
+    def _take(self, rows: NDArray, out: NDArray) -> int:
+        return _lookup.take_rows(self.arrays["rows"], rows, out)
 
 
 class Float16Rows(Rows):
@@ -103,8 +102,8 @@ class Float16Rows(Rows):
     dtype = "float16"
     layout: ClassVar = {"rows": ("float16", 2)}
 
-    def _take(self, rows: NDArray, out: NDArray) -> None:
-        _lookup.take_half(self.arrays["rows"].view("uint16"), rows, out)
+    def _take(self, rows: NDArray, out: NDArray) -> int:
+        return _lookup.take_half(self.arrays["rows"].view("uint16"), rows, out)
 
 
 class Int8Rows(Rows):
@@ -118,8 +117,8 @@ class Int8Rows(Rows):
             raise ValueError("there is not one scale for each row")
         return self.arrays["rows"].shape[1]
 
-    def _take(self, rows: NDArray, out: NDArray) -> None:
-        _lookup.take_int8(self.arrays["rows"], self.arrays["scales"], rows, out)
+    def _take(self, rows: NDArray, out: NDArray) -> int:
+        return _lookup.take_int8(self.arrays["rows"], self.arrays["scales"], rows, out)
 
 
 class ProductRows(Rows):
@@ -139,10 +138,10 @@ class ProductRows(Rows):
             raise ValueError("there are more parts than columns")
         return width
 
-    def _take(self, rows: NDArray, out: NDArray) -> None:
+    def _take(self, rows: NDArray, out: NDArray) -> int:
         codes, centroids = self.arrays["rows"], self.arrays["centroids"]
         starts = part_starts(self.width, codes.shape[1])
-        _lookup.take_codes(codes, centroids, starts, rows, out)
+        return _lookup.take_codes(codes, centroids, starts, rows, out)
 
 
 STORES: Dict[str, Type[Rows]] = {

@@ -15,6 +15,7 @@ from spacy.vectors import Vectors
 from ..checks import InputError
 from ..io import describe_os_error
 from .file_arrays import open_npy
+from .header import MAX_ROWS
 from .keys import KeyRows, Words
 from .ngrams import FLORET, Ngrams
 from .rows import Float32Rows
@@ -33,7 +34,7 @@ def read_spacy_table(path: Path) -> Tuple[Table, List[str]]:
     if not file.is_file():
         raise InputError(f"{path}: has no vectors, {file} is missing; name another")
     array = open_npy(file, str(file))
-    if not array.is_table:
+    if not array.is_table or array.shape[0] > MAX_ROWS:
         raise InputError(
             f"{path}: has no vectors, its table is {array.describe()}; name a pipeline "
             "that has them, such as one whose name ends in md or lg"
@@ -126,6 +127,9 @@ def _read_keys(path: Path, n_rows: int) -> Tuple[NDArray, NDArray]:
     try:
         key2row = srsly.msgpack.unpackb(path.read_bytes(), strict_map_key=False)
         n_keys = len(key2row)
+        # Numpy would take 1.5 for 1.
+        if not all(type(n) is int for pair in key2row.items() for n in pair):
+            raise TypeError("keys and rows have to be integers")
         keys = numpy.fromiter(key2row.keys(), dtype="uint64", count=n_keys)
         rows = numpy.fromiter(key2row.values(), dtype="int64", count=n_keys)
     except OSError as err:
@@ -155,7 +159,13 @@ def _row_words(
         )
     # Names of symbols are strings that the file leaves out.
     strings = [*strings, *IDS]
-    ids = numpy.fromiter(map(get_string_id, strings), "uint64", len(strings))
+    try:
+        ids = numpy.fromiter(map(get_string_id, strings), "uint64", len(strings))
+    except UnicodeEncodeError as err:
+        raise InputError(
+            f"{path}: holds half of a surrogate pair ({err}); download the pipeline "
+            "again"
+        ) from err
     order = numpy.argsort(ids)
     at = order[numpy.searchsorted(ids, keys, sorter=order).clip(max=len(ids) - 1)]
     known = numpy.flatnonzero(ids[at] == keys)

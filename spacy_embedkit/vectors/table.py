@@ -12,12 +12,19 @@ The folder holds a header in JSON and one npy file for each array:
     subwords/        a table of n-grams for the words that have no row, if any
 
 The arrays are mapped, so that opening reads a few kilobytes and all processes share
-the pages. No file is modified once it is written.
+the pages. What can be checked in the same time for a table of any size is checked when
+it is opened; the rest, such as each row number, where it is used, so that a damaged
+table gives wrong rows or an error, but never reads outside of its arrays. `vectors info
+--verify` checks all of it.
+
+No file is modified once it is written: a table is replaced by renaming, and those who
+mapped the old one keep it. That is all that can be promised: if another program changes
+a mapped file, the vectors change, and if it shortens one, the system kills the process
+that reads there (SIGBUS). Who can't rule that out loads a copy by to_bytes.
 """
 
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
@@ -27,16 +34,15 @@ import srsly
 from numpy.typing import NDArray
 
 from ..checks import InputError
-from .file_arrays import open_npy
-from .keys import KeyRows, Words
+from .file_arrays import check_layout, map_array
+from .header import FORMAT, HEADER, MAX_ROWS, VERSION, read_header
+from .keys import KEY_ARRAYS, KeyRows, Words
 from .ngrams import Ngrams
 from .rows import STORES, Rows, empty_rows
 
-FORMAT, VERSION = "spacy-embedkit vectors", 1
-KEY_ARRAYS = ("keys", "key_rows", "buckets")
 WORD_ARRAYS = ("words", "word_ends")
-# Folder of the table inside a pipeline's vocab, and the header inside that.
-FOLDER, HEADER, SUBWORDS = "embedkit_vectors", "table.json", "subwords"
+# Folder of the table inside a pipeline's vocab, and that of the subwords inside it.
+FOLDER, SUBWORDS = "embedkit_vectors", "subwords"
 
 
 @dataclass
@@ -111,12 +117,17 @@ class Table:
         )
 
 
-def open_table(folder: Path) -> Table:
-    """Map the table of a folder; InputError if its files do not fit together."""
+def open_table(folder: Path, is_inner: bool = False) -> Table:
+    """Map the table of a folder.
+
+    is_inner: Whether it is the subwords of another one, which have none themselves.
+    Raises: InputError if its files are damaged, or do not fit together.
+    """
     header = read_header(folder)
-    subwords = open_table(folder / SUBWORDS) if header["subwords"] else None
+    has_subwords = header["subwords"] and not is_inner
+    subwords = open_table(folder / SUBWORDS, True) if has_subwords else None
     try:
-        table = _assemble(header, map_arrays(folder, header), subwords)
+        table = assemble(header, map_arrays(folder, header), subwords)
     except InputError:
         raise
     except (ValueError, KeyError, TypeError) as err:
@@ -124,6 +135,8 @@ def open_table(folder: Path) -> Table:
             f"{folder}: the files do not fit together ({err}); copy or convert the "
             "table again"
         ) from err
+    if not table.rows.size:
+        raise InputError(f"{folder}: has no rows; convert the table again")
     table.folder = folder.resolve()
     return table
 
@@ -140,64 +153,10 @@ def finish_table(
     """Write the header of a folder that has the arrays already; return its table."""
     header = {"dtype": dtype, "attr": attr, "name": name}
     header["ngrams"] = ngrams.to_dict() if ngrams else None  # type: ignore[assignment]
-    table = _assemble(header, map_arrays(folder, header), subwords).sign()
+    table = assemble(header, map_arrays(folder, header), subwords).sign()
     srsly.write_json(folder / HEADER, table.header())
     table.folder = folder.resolve()
     return table
-
-
-def read_header(folder: Path) -> Dict[str, Any]:
-    """Read and check the header of a table's folder."""
-    path = folder / HEADER
-    try:
-        header = srsly.read_json(path)
-    except (OSError, ValueError) as err:
-        raise InputError(
-            f"{path}: cannot be read as the header of a table ({err}); copy or convert "
-            "the table again"
-        ) from err
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise InputError(f"{path}: is not the header of a table of vectors")
-    if header.get("version") != VERSION:
-        raise InputError(
-            f"{path}: has version {header.get('version')}, but this package reads "
-            f"{VERSION}; upgrade spacy-embedkit"
-        )
-    missing = set(Table().header()) - set(header)
-    if missing or header["dtype"] not in STORES:
-        raise InputError(
-            f"{path}: is damaged ({', '.join(sorted(missing)) or 'dtype'}); copy or "
-            "convert the table again"
-        )
-    return header
-
-
-def write_table(table: Table, folder: Path) -> None:
-    """Write a table to a folder, which holds nothing else.
-
-    Files are written under another name and renamed; the header comes last. A folder
-    that holds this very table already is left as it is.
-    """
-    if folder.is_dir() and (folder / HEADER).exists():
-        if read_header(folder) == table.header():
-            return
-        (folder / HEADER).unlink()
-    folder.mkdir(parents=True, exist_ok=True)
-    # The files may have been replaced since they were mapped.
-    source = table.folder if table.has_files() else None
-    if table.subwords is not None:
-        write_table(table.subwords, folder / SUBWORDS)
-    for name, array in table.arrays().items():
-        partial = folder / f".{name}.npy.partial"
-        if source is not None:
-            shutil.copyfile(source / f"{name}.npy", partial)
-        else:
-            with partial.open("wb") as file:
-                numpy.save(file, array, allow_pickle=False)
-        partial.replace(folder / f"{name}.npy")
-    partial = folder / f".{HEADER}.partial"
-    srsly.write_json(partial, table.header())
-    partial.replace(folder / HEADER)
 
 
 def map_arrays(folder: Path, header: Dict[str, Any]) -> Dict[str, NDArray]:
@@ -208,44 +167,22 @@ def map_arrays(folder: Path, header: Dict[str, Any]) -> Dict[str, NDArray]:
     return {name: map_array(folder / f"{name}.npy") for name in names}
 
 
-def map_array(path: Path) -> NDArray:
-    """Map an npy file; InputError if it is missing or damaged."""
-    try:
-        return open_npy(path, str(path)).map(path)
-    except FileNotFoundError as err:
-        raise InputError(
-            f"{path}: is missing; copy or convert the table again"
-        ) from err
-
-
-def table_to_bytes(table: Table) -> bytes:
-    """Serialise a table to bytes."""
-    parts = {
-        "header": table.header(),
-        "arrays": table.arrays(),
-        "subwords": None if table.subwords is None else table_to_bytes(table.subwords),
-    }
-    return srsly.msgpack_dumps(parts)
-
-
-def table_from_bytes(data: bytes) -> Table:
-    """Deserialise a table into memory."""
-    parts = srsly.msgpack_loads(data)
-    inner = parts["subwords"]
-    subwords = None if inner is None else table_from_bytes(inner)
-    return _assemble(parts["header"], parts["arrays"], subwords)
-
-
-def _assemble(
+def assemble(
     header: Dict[str, Any], arrays: Dict[str, NDArray], subwords: Optional[Table]
 ) -> Table:
-    """Make a table of its parts; ValueError if they do not fit together."""
+    """Make a table of its parts; ValueError if they do not fit together.
+
+    It takes the same time whatever the size of the table.
+    """
     store = STORES[header["dtype"]]
     rows = store({name: arrays[name] for name in store.layout})
     n_rows, width = rows.shape
     shape = list(header.get("shape", rows.shape))
-    if [n_rows, width] != shape or arrays["mean"].shape != (width,):
+    if [n_rows, width] != shape or n_rows > MAX_ROWS or bool(n_rows) != bool(width):
         raise ValueError(f"the rows are {n_rows} x {width}, not {shape}")
+    check_layout("mean", arrays["mean"], "float32", 1)
+    if arrays["mean"].shape != (width,):
+        raise ValueError("the mean is not as wide as the rows")
     table = Table(
         rows,
         arrays["mean"],
@@ -256,17 +193,23 @@ def _assemble(
     )
     if header["ngrams"] is not None:
         table.ngrams = Ngrams(**header["ngrams"])
-    else:
-        table.keys = KeyRows({name: arrays[name] for name in KEY_ARRAYS}, n_rows)
-        table.words = Words({name: arrays[name] for name in WORD_ARRAYS})
-        n_keys = header.get("keys", len(table.keys))
-        if len(table.words) != n_rows or len(table.keys) != n_keys:
-            raise ValueError("the numbers of words, keys and rows differ")
+        if not n_rows:
+            raise ValueError("a table of n-grams has no rows")
+    elif n_rows or "keys" in arrays:
+        _add_keys(table, arrays, header.get("keys"))
     if subwords is not None and (
         subwords.ngrams is None or subwords.rows.width != width
     ):
         raise ValueError("the subwords are not a table of n-grams of this width")
     return table
+
+
+def _add_keys(table: Table, arrays: Dict[str, NDArray], n_keys: Optional[int]) -> None:
+    n_rows = len(table.rows)
+    table.keys = KeyRows({name: arrays[name] for name in KEY_ARRAYS}, n_rows)
+    table.words = Words({name: arrays[name] for name in WORD_ARRAYS})
+    if len(table.words) != n_rows or n_keys not in (None, len(table.keys)):
+        raise ValueError("the numbers of words, keys and rows differ")
 
 
 def _blocks(array: NDArray) -> Iterator[NDArray]:

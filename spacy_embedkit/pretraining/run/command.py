@@ -12,12 +12,14 @@ from thinc.api import Config
 
 from ...checks import InputError
 from ...io import describe_os_error
+from .checkpoint_contents import check_contents
 from .held_out import HeldOutSample
 from .loop import Run
+from .random_state import fork_rng
 from .run_folder import CONFIG, PAGE, PICTURE, RunFolder
+from .run_progress import RunProgress
 from .run_report import ENDS, Console, next_command, picture, report
 from .run_settings import RunParts, build_parts, check_same, relevant_settings
-from .run_state import RunProgress, fork_rng
 from .training_data import TrainingData
 
 # Evaluations of a run whose epochs have fewer than one each.
@@ -51,6 +53,8 @@ def pretrain(
     outputs = RunFolder(folder, say)
     outputs.check(resume=resume, force=force)
     checkpoint = outputs.load_checkpoint() if resume and not force else None
+    if checkpoint is not None:
+        check_contents(checkpoint)
     parts = build_parts(raw_config.interpolate(), use_gpu)
     data, facts = _open_corpus(parts, checkpoint, say)
     progress = _make_progress(parts, data, checkpoint)
@@ -79,7 +83,10 @@ def _open_corpus(
 
     Raises: InputError if the checkpoint is that of another config or corpus.
     """
-    facts = {"settings": relevant_settings(parts), "versions": _versions()}
+    facts: Dict[str, Any] = {
+        "settings": relevant_settings(parts),
+        "versions": _versions(),
+    }
     if checkpoint is not None:
         check_same(checkpoint["settings"], facts["settings"])
         _compare_versions(checkpoint["versions"], facts["versions"], say)
@@ -92,11 +99,17 @@ def _open_corpus(
         "checksum": f"{data.counts.checksum:016x}",
     }
     if checkpoint is not None and checkpoint["corpus"] != now:
-        before = checkpoint["corpus"]
+        old = checkpoint["corpus"]
         raise InputError(
-            f"the corpus is not that of the checkpoint: it had {before['n_docs']:,} "
-            f"documents with {before['n_words']:,} words, now {now['n_docs']:,} with "
+            f"the corpus is not that of the checkpoint: it had {old['n_docs']:,} "
+            f"documents with {old['n_words']:,} words, now {now['n_docs']:,} with "
             f"{now['n_words']:,}; put back what was there, or start again with --force"
+        )
+    facts["prepared"] = data.prepared
+    if (checkpoint or {}).get("prepared", data.prepared) != data.prepared:
+        say(
+            "the targets of the teacher are not those of the checkpoint, since they "
+            "were computed anew; what is learned differs from here on"
         )
     return data, facts
 

@@ -9,10 +9,12 @@ from spacy.tokens import Doc
 
 from ...checks import InputError
 from .held_out import evaluate
+from .random_state import get_rng_state, set_rng_state
 from .run_folder import LAST, RunFolder
+from .run_progress import RunProgress
 from .run_report import Console
 from .run_settings import RunParts
-from .run_state import ModelState, RunProgress, get_rng_state, set_rng_state
+from .run_state import ModelState
 from .training_data import ReadError, TrainingData
 from .update import DIVERGED, ObjectiveAdapter, update
 
@@ -55,7 +57,11 @@ class Run:
         return time.monotonic() - self._started
 
     def restore(self, checkpoint: Dict[str, Any]) -> None:
-        """Go to the state of a checkpoint; progress is set already."""
+        """Go to the state of a checkpoint; progress is set already.
+
+        Raises: InputError if it is that of another model.
+        """
+        self._objective.check(checkpoint["objective"])
         self._state.from_dict(checkpoint["weights"], self.progress.step)
         self._objective.from_dict(checkpoint["objective"])
         self.data.from_dict(checkpoint["data"])
@@ -79,7 +85,8 @@ class Run:
                 "weights": self._state.to_dict(),
                 "objective": self._objective.to_dict(),
                 "data": self.data.to_dict(),
-                "random": get_rng_state(),
+                # Those of a checkpoint wait for the first update.
+                "random": self._rng or get_rng_state(),
             }
         )
         self._saved_at = time.monotonic()
@@ -92,12 +99,12 @@ class Run:
             reason = self._train_epoch(stop)
             if reason is None:
                 self._end_epoch()
-        # Without an update the generators may not be set yet.
         if progress.step > first:
             self.save()
         reason = reason or "epochs"
-        if reason != "signal" and progress.words > progress.evaluated_at:
-            self._evaluate()
+        if reason != "signal" and progress.words > progress.last_row_at:
+            self._evaluate(at_end=True)
+            self.save()
         self._write_weights(LAST)
         return reason
 
@@ -154,7 +161,12 @@ class Run:
         progress.n_batches = 0
         self.data.end_epoch()
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, *, at_end: bool = False) -> None:
+        """Evaluate, and add a row to the log.
+
+        at_end: Whether the run would go on without it if it had more time, so that a
+            resumed one must not be changed by it.
+        """
         progress, optimizer = self.progress, self.parts.optimizer
         held_out: Dict[str, float] = {}
         if self.data.held_out:
@@ -164,7 +176,6 @@ class Run:
         total = self._objective.total(held_out) if held_out else None
         is_best = total is not None and (progress.best is None or total < progress.best)
         train_loss = progress.losses.means()
-        progress.losses.take()
         seconds = self.seconds
         words_before, seconds_before = self._speed_from
         speed = (progress.words - words_before) / max(1e-9, seconds - seconds_before)
@@ -181,7 +192,8 @@ class Run:
             "held_out_total": total,
             "is_best": is_best,
         }
-        progress.add_row(row, self._state.tok2vec_to_bytes() if is_best else None)
+        weights = self._state.tok2vec_to_bytes() if is_best else None
+        progress.add_row(row, weights, at_end=at_end)
         if is_best:
             self.folder.write_best(progress.best_weights)
         self.folder.write_log(progress.rows)

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 import srsly
 
 from ...checks import InputError
-from ...io import write_atomic
+from ...io import load_msgpack, write_atomic
 
 BEST, LAST = "model-best.bin", "model-last.bin"
 LOG, CONFIG, PICTURE, PAGE = "log.jsonl", "config.cfg", "loss.svg", "report.html"
@@ -106,7 +106,7 @@ class RunFolder:
                 if damaged:
                     self._warn(f"{damaged[0]}; continuing from {path.name}")
                 self._last_is_good = path.name == CHECKPOINT
-                return srsly.msgpack_loads(body)
+                return self._unpack(path, body)
             damaged.append(
                 f"{path}: is damaged, or not a checkpoint of this version of "
                 "spacy-embedkit"
@@ -115,8 +115,23 @@ class RunFolder:
             raise InputError(f"{damaged[0]}; give --force to start again")
         return None
 
+    def _unpack(self, path: Path, body: bytes) -> Dict[str, Any]:
+        try:
+            return load_msgpack(body)
+        except ValueError as err:
+            raise InputError(
+                f"{path}: is not a checkpoint ({err}); give --force to start again"
+            ) from err
+
     def _files(self) -> List[Path]:
         return list(self.path.iterdir()) if self.path.is_dir() else []
+
+
+def what_is_left(folder: Path) -> str:
+    """Say what a run that was stopped at any moment has left."""
+    if any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS)):
+        return "--resume continues from the last checkpoint"
+    return "nothing was written, so run the same command again"
 
 
 def _header(body: bytes) -> bytes:

@@ -9,8 +9,8 @@ from wasabi import row as table_row
 from ...checks import import_extra
 from ...templates import render, svg_element
 from .run_folder import BEST, CONFIG, LAST, RunFolder
+from .run_progress import RunProgress
 from .run_settings import RunParts
-from .run_state import RunProgress
 from .training_data import TrainingData
 
 Row = Dict[str, Any]
@@ -21,7 +21,7 @@ ENDS = {
     "epochs": "All epochs are done.",
     "patience": "Done: the held-out loss no longer falls.",
     "time": "Done: the time is up; --resume with more --max-minutes continues.",
-    "signal": "Stopped; --resume continues.",
+    "signal": "Stopped; what was learned is kept, and --resume continues.",
 }
 
 

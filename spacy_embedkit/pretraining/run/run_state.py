@@ -1,74 +1,23 @@
-"""What a checkpoint holds: progress, weights, optimizer and random generators."""
+"""What a checkpoint holds of a model: its weights, and the state of the optimizer."""
 
-import random
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+import math
+from typing import Any, Dict, List, Tuple
 
 import numpy
-from thinc.api import Model, Optimizer, fix_random_seed
-from thinc.compat import has_torch, has_torch_cuda_gpu, torch
+from thinc.api import Model, Optimizer
 
-from ...checks import InputError
-from ..masked_model import LossMeter
+from ...checks import InputError, one_line
 
-RngState = Dict[str, Any]
 Key = Tuple[int, str]
+Shape = Tuple[int, ...]
+# Attributes that the sizes of arrays follow from.
+STRUCTURE = ("column", "dropout_rate", "is_enabled", "pad", "window_size")
+NO_FIT = (
+    "the weights of the checkpoint do not fit the model, though the settings are the "
+    "same; use the spaCy and packages that it was made with, and the same vectors"
+)
 COUNTS = ("nr_update", "last_seen")
 ARRAYS = ("mom1", "mom2", "averages")
-
-
-@dataclass
-class RunProgress:
-    """Counters of a run.
-
-    epoch, n_batches: The epoch, from 0, and the batches of it that are done.
-    step, words: Updates and words so far.
-    eval_every: Words between evaluations.
-    evaluated_at: Words at the last evaluation.
-    best, best_words: The lowest held-out loss, and the words at which it was reached.
-    best_weights: What model-best.bin held then.
-    n_worse: Evaluations since.
-    seconds: Time used, that before a resume included.
-    losses: Of the training since the last evaluation.
-    rows: Lines of the log.
-    """
-
-    eval_every: int
-    epoch: int = 0
-    n_batches: int = 0
-    step: int = 0
-    words: int = 0
-    evaluated_at: int = 0
-    best: Optional[float] = None
-    best_words: int = 0
-    best_weights: Optional[bytes] = None
-    n_worse: int = 0
-    seconds: float = 0.0
-    losses: LossMeter = field(default_factory=LossMeter)
-    rows: List[Dict[str, Any]] = field(default_factory=list)
-
-    def to_dict(self) -> Dict[str, Any]:
-        """Return all fields by name."""
-        return {**vars(self), "losses": self.losses.sums}
-
-    @classmethod
-    def from_dict(cls, state: Dict[str, Any]) -> "RunProgress":
-        """Return the progress that to_dict described."""
-        return cls(**{**state, "losses": LossMeter(state["losses"])})
-
-    def add_row(self, row: Dict[str, Any], best_weights: Optional[bytes]) -> None:
-        """Add an evaluation to the log.
-
-        best_weights: What model-best.bin is to hold, if it is the best so far.
-        """
-        self.rows.append(row)
-        self.evaluated_at = self.words
-        if best_weights is not None:
-            self.best, self.best_words = row["held_out_total"], self.words
-            self.best_weights, self.n_worse = best_weights, 0
-        elif row["held_out_loss"]:
-            self.n_worse += 1
 
 
 class ModelState:
@@ -121,21 +70,16 @@ class ModelState:
     def from_dict(self, state: Dict[str, Any], n_steps: int) -> None:
         """Set all to what to_dict returned, and the schedules to n_steps.
 
-        Raises: InputError if the model has other weights.
+        Raises: InputError if the model has other weights; then nothing is set.
         """
         optimizer = self._optimizer
-        if _shapes(map(_layer_to_dict, self._layers)) != _shapes(state["layers"]):
-            raise InputError(
-                "the weights of the checkpoint do not fit the model, though the "
-                "settings are the same; use the spaCy and packages that it was made "
-                "with, and the same vectors"
-            )
+        self._check(state)
         for node, saved in zip(self._layers, state["layers"], strict=True):
             node.attrs.update(saved["attrs"])
             for name, value in saved["params"].items():
                 node.set_param(name, self._array(value))
             for shim, data in zip(node.shims, saved["shims"], strict=True):
-                shim.from_bytes(data)
+                self._load_shim(shim, data)
         for name in (*ARRAYS, *COUNTS):
             kept = getattr(optimizer, name)
             if state[name] is None or kept is None:
@@ -145,6 +89,56 @@ class ModelState:
         optimizer._radam_buffer = [list(row) for row in state["radam"]]
         for _ in range(n_steps):
             optimizer.step_schedules()
+
+    def _check(self, state: Dict[str, Any]) -> None:
+        """Raise InputError unless the arrays are those of this model and optimizer.
+
+        Kernels take the size of the moments from that of the weights.
+        """
+        layers = [_layer_to_dict(node) for node in self._layers]
+        if _kinds(layers) != _kinds(state["layers"]):
+            raise InputError(NO_FIT)
+        for mine, saved in zip(layers, state["layers"], strict=True):
+            if not all(
+                numpy.isfinite(array).all() for array in saved["params"].values()
+            ):
+                raise InputError("the checkpoint has weights that are NaN or infinite")
+            for name, value in mine["attrs"].items():
+                if name in STRUCTURE and saved["attrs"][name] != value:
+                    raise InputError(NO_FIT)
+                if name == "seed" and not 0 <= saved["attrs"][name] < 2**32:
+                    raise InputError(NO_FIT)
+        shapes = self._shapes()
+        for name in ARRAYS:
+            for place, array in (state[name] or {}).items():
+                shape = shapes.get(place)
+                if shape is not None and name != "averages":
+                    shape = (math.prod(shape),)
+                if array.dtype != numpy.dtype("float32") or array.shape != shape:
+                    raise InputError(NO_FIT)
+        if not {*state["nr_update"], *state["last_seen"]} <= shapes.keys():
+            raise InputError(NO_FIT)
+
+    def _shapes(self) -> Dict[str, Shape]:
+        """Return the shape of each weight by its place."""
+        shapes: Dict[str, Shape] = {}
+        for i, node in enumerate(self._layers):
+            for name in node.param_names:
+                if node.has_param(name):
+                    shapes[f"{i}..{name}"] = tuple(node.get_param(name).shape)
+            for j, shim in enumerate(node.shims):
+                # Of models of torch; thinc has no others that are trained.
+                named: Any = getattr(shim._model, "named_parameters", dict)()
+                for name, weight in dict(named).items():
+                    shapes[f"{i}.{j}.{name}"] = tuple(weight.shape)
+        return shapes
+
+    def _load_shim(self, shim: Any, data: bytes) -> None:
+        try:
+            shim.from_bytes(data)
+        except Exception as err:
+            # What a library raises for other weights, or for something else, varies.
+            raise InputError(f"{NO_FIT} ({one_line(err)[:80]})") from err
 
     def _by_place(self, kept: Dict[Key, Any], convert: Any) -> Dict[str, Any]:
         return {self._place(key): convert(value) for key, value in kept.items()}
@@ -186,49 +180,13 @@ def _layer_to_dict(node: Model) -> Dict[str, Any]:
     }
 
 
-def _shapes(layers: Any) -> List[Dict[str, Tuple[int, ...]]]:
-    return [{k: value.shape for k, value in x["params"].items()} for x in layers]
-
-
-def get_rng_state(*, with_torch: bool = True) -> RngState:
-    """Return the states of the global random generators as types of msgpack.
-
-    with_torch: Whether to include those of torch.
-    """
-    version, words, gauss = random.getstate()
-    state: RngState = {
-        "python": [version, *words, gauss],
-        "numpy": list(numpy.random.get_state(legacy=True)),
-    }
-    if has_torch and with_torch:
-        state["torch"] = torch.get_rng_state().numpy().copy()
-        if has_torch_cuda_gpu and torch.cuda.is_initialized():
-            state["cuda"] = [s.numpy() for s in torch.cuda.get_rng_state_all()]
-    return state
-
-
-def set_rng_state(state: RngState) -> None:
-    """Set the global random generators to what get_rng_state returned."""
-    version, *words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    numpy.random.set_state(tuple(state["numpy"]))
-    if has_torch and "torch" in state:
-        torch.set_rng_state(torch.tensor(state["torch"]))
-        if "cuda" in state:
-            torch.cuda.set_rng_state_all([torch.tensor(s) for s in state["cuda"]])
-
-
-@contextmanager
-def fork_rng(seed: Optional[int] = None, *, with_torch: bool = True) -> Iterator[None]:
-    """Restore the global random generators after the body.
-
-    seed: Start the body's generators with this; they go on if it is left out.
-    with_torch: Whether the generators of torch are restored too.
-    """
-    state = get_rng_state(with_torch=with_torch)
-    if seed is not None:
-        fix_random_seed(seed)
-    try:
-        yield
-    finally:
-        set_rng_state(state)
+def _kinds(layers: List[Dict[str, Any]]) -> List[Any]:
+    """Return what has to be the same for weights to fit."""
+    return [
+        [
+            {name: (array.shape, array.dtype) for name, array in x["params"].items()},
+            {name: type(value) for name, value in x["attrs"].items()},
+            len(x["shims"]),
+        ]
+        for x in layers
+    ]

@@ -13,7 +13,7 @@ from spacy.util import minibatch
 
 from ...checks import InputError, one_line
 from .held_out import HASH_RANGE, HeldOutSample, hash_text
-from .run_state import fork_rng, get_rng_state, set_rng_state
+from .random_state import fork_rng, get_rng_state, set_rng_state
 
 Item = Union[Doc, Example]
 Reader = Callable[[Language], Iterable[Item]]
@@ -64,6 +64,7 @@ class TrainingData:
     counts: What is in the corpus.
     held_out: Documents that are not learned from.
     is_random: Whether the reader draws random numbers.
+    prepared: What the targets of a teacher depend on; empty without one.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class TrainingData:
         self.counts = CorpusCounts()
         self.held_out: List[Doc] = []
         self.is_random = False
+        self.prepared = ""
         self._limit = 0
         self.end_epoch()
 
@@ -90,11 +92,20 @@ class TrainingData:
         return self._start
 
     def from_dict(self, state: Dict[str, Any]) -> None:
-        """Go to the beginning of an epoch; nothing may have been read since survey."""
+        """Go to the beginning of an epoch; nothing may have been read since survey.
+
+        Raises: InputError if the batcher has other schedules.
+        """
+        draws = state["draws"]
+        if len(draws) != len(self._sizes):
+            raise InputError(
+                "the checkpoint is that of a batcher with other schedules; use the "
+                "spaCy and packages that it was made with"
+            )
         self._rng = {name: state[name] for name in ("python", "numpy")}
-        for sizes, n in zip(self._sizes, state["draws"], strict=True):
+        for sizes, n in zip(self._sizes, draws, strict=True):
             while sizes.n < n:
-                next(sizes)
+                next(sizes, None)
         self.end_epoch()
 
     def end_epoch(self) -> None:
@@ -108,7 +119,8 @@ class TrainingData:
     ) -> None:
         """Read the corpus once: count it, and choose the held-out part.
 
-        prepare: Called with all documents, held-out ones included.
+        prepare: Called with all documents, held-out ones included; what it returns is
+            kept as `prepared`, if that is a text.
         Raises: InputError if the corpus has no words.
         """
 
@@ -120,7 +132,8 @@ class TrainingData:
 
         start, docs = self._rng, all_docs()
         if prepare is not None:
-            prepare(docs)
+            prepared = prepare(docs)
+            self.prepared = prepared if isinstance(prepared, str) else ""
         for _ in docs:
             pass
         self.is_random = srsly.msgpack_dumps(start) != srsly.msgpack_dumps(self._rng)

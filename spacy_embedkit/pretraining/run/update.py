@@ -11,7 +11,7 @@ from thinc.api import Model, Optimizer
 from ...checks import InputError
 from ..masked_model import LossMeter
 from ..masking import WordSample
-from .run_state import fork_rng
+from .random_state import fork_rng
 
 DIVERGED = (
     "start again with a lower learn_rate or grad_clip in [pretraining.optimizer], or "
@@ -60,6 +60,22 @@ class ObjectiveAdapter:
             "n_seen": None if sample is None else sample.n_seen,
             "stock": [list(map(int, words._cache)) for words in self._stock_words],
         }
+
+    def check(self, state: Dict[str, Any]) -> None:
+        """Raise InputError unless from_dict can set the state of a checkpoint."""
+        sample: Optional[WordSample] = self._model.attrs.get("words")
+        words, n_seen = state["words"], state["n_seen"]
+        fits = len(state["stock"]) == len(self._stock_words) and all(
+            max(cache, default=-1) < len(known.words)
+            for known, cache in zip(self._stock_words, state["stock"], strict=False)
+        )
+        if sample is not None and words is not None:
+            fits &= n_seen is not None and len(words) == min(n_seen, sample.size)
+        if not fits:
+            raise InputError(
+                "the random words of the checkpoint do not fit the objective; use the "
+                "spaCy and packages that it was made with"
+            )
 
     def from_dict(self, state: Dict[str, Any]) -> None:
         """Set the random words to what to_dict returned."""

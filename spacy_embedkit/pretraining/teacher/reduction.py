@@ -44,6 +44,14 @@ class Reduction:
     mean: NDArray
     axes: NDArray
 
+    def is_same(self, other: "Optional[Reduction]") -> bool:
+        """Whether the other one gives the same targets."""
+        return (
+            other is not None
+            and numpy.array_equal(self.mean, other.mean)
+            and numpy.array_equal(self.axes, other.axes)
+        )
+
     def __call__(self, rows: NDArray) -> NDArray:
         """Reduce rows, (n, D) float32, to targets, (n, O) float16; NaN stays NaN."""
         targets = numpy.empty((len(rows), self.axes.shape[-1]), dtype="float16")

@@ -3,7 +3,7 @@
 from functools import cached_property
 from hashlib import blake2b, sha256
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, TypeVar
 
 import numpy
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from spacy.util import logger
 from tqdm import tqdm
 
 from ...checks import InputError
+from .database import DamagedStoreError, StoreError, set_aside
 from .reduction import Reduction, ReductionSettings, fit
 from .store import TargetStore
 from .transformer_teacher import Teacher
@@ -20,6 +21,8 @@ from .transformer_teacher import Teacher
 # Words that the teacher encodes before anything is written: they are sorted by length.
 # The reduction is fitted to the first group.
 GROUP_WORDS = 50_000
+
+T = TypeVar("T")
 
 
 class Targets:
@@ -53,37 +56,101 @@ class Targets:
 
     @cached_property
     def store(self) -> Optional[TargetStore]:
-        """What is kept on disk."""
+        """What is kept on disk; None if nothing is, or no longer.
+
+        A damaged one is set aside. One that fails later than here is given up, for a
+        run needs no cache to go on.
+        """
         if self._cache_dir is None:
             return None
-        settings = f"{self.teacher.identity} {self.settings}"
+        try:
+            return self._open(self._cache_dir)
+        except DamagedStoreError as err:
+            logger.warning("%s", err)
+            set_aside(self._folder(self._cache_dir))
+            return self._open(self._cache_dir)
+
+    def _folder(self, cache_dir: Path) -> Path:
         name = Path(self.teacher.settings.transformer).resolve().name
-        digest = sha256(settings.encode()).hexdigest()[:16]
-        folder = self._cache_dir / f"{name}-{digest}"
-        return TargetStore(folder, self.width, settings, self._max_bytes)
+        digest = sha256(self._about.encode()).hexdigest()[:16]
+        return cache_dir / f"{name}-{digest}"
+
+    @property
+    def _about(self) -> str:
+        return f"{self.teacher.identity} {self.settings}"
+
+    def _open(self, cache_dir: Path) -> TargetStore:
+        folder = self._folder(cache_dir)
+        return TargetStore(folder, self.width, self._about, self._max_bytes)
+
+    def _attempt(self, action: Callable[[TargetStore], T], otherwise: T) -> T:
+        """Do something with the store, if there is one and it lets us."""
+        if self.store is None:
+            return otherwise
+        try:
+            return action(self.store)
+        except DamagedStoreError as err:
+            logger.warning("%s", err)
+            self._renew(self.store)
+        except StoreError as err:
+            logger.warning("%s; targets are computed each time", err)
+            self.store = None
+        return otherwise
+
+    def _renew(self, store: TargetStore) -> None:
+        """Put a new store in the place of a damaged one, for the same reduction."""
+        store.close()
+        known, self.store = self._reduction, None
+        try:
+            set_aside(store.folder)
+            new = self._open(store.folder.parent)
+            if known is not None:
+                new.set_reduction(known)
+            # Another process may have been faster, and have another one.
+            if known is None or known.is_same(new.reduction):
+                self.store = new
+        except InputError as err:
+            logger.warning("%s; targets are computed each time", err)
 
     @property
     def reduction(self) -> Optional[Reduction]:
         """The fitted reduction, if there is one yet."""
-        if self._reduction is None and self.store is not None:
-            self._reduction = self.store.reduction
+        if self._reduction is None:
+            self._reduction = self._attempt(self._read_reduction, None)
         return self._reduction
 
-    def prepare(self, docs: Iterable[Doc]) -> None:
+    def _read_reduction(self, store: TargetStore) -> Optional[Reduction]:
+        found = store.reduction
+        if found is not None and len(found.mean) != self.teacher.width:
+            raise DamagedStoreError(
+                f"{store.folder}: has a reduction of {len(found.mean)} numbers, but "
+                f"the teacher gives {self.teacher.width}; it is fitted anew"
+            )
+        return found
+
+    def prepare(self, docs: Iterable[Doc]) -> str:
         """Fit the reduction to the first docs, and keep the targets of all on disk.
 
         docs: The whole corpus; they are read as far as there is something to do.
         Interrupted and called again with the same docs, it continues where it was, and
         what it keeps is the same to the bit, on one machine and number of threads.
         Progress goes to standard error if that is a terminal.
+        Returns: A hash of the reduction, which the targets depend on.
         """
         if self.store is None and self.reduction is not None:
-            return
+            return self._fingerprint()
         with tqdm(desc="teacher", unit=" words", unit_scale=True, disable=None) as bar:
             for group in self._groups(docs):
                 self._compute(group, bar.update)
                 if self.store is None or self.store.is_full:
-                    return
+                    break
+        return self._fingerprint()
+
+    def _fingerprint(self) -> str:
+        found = self.reduction
+        if found is None:
+            return ""
+        return sha256(found.mean.tobytes() + found.axes.tobytes()).hexdigest()[:16]
 
     def __call__(self, docs: List[Doc]) -> NDArray:
         """Return the targets of all tokens, (N, width) float32, from disk if possible.
@@ -95,8 +162,8 @@ class Targets:
         keys = [hash_doc(doc) for doc in docs]
         by_key = dict(zip(keys, docs, strict=True))
         found: Dict[int, NDArray] = {}
-        if self.store is not None and self.reduction is not None:
-            found = self.store.read(list(by_key))
+        if self.reduction is not None:
+            found = self._attempt(lambda store: store.read(list(by_key)), {})
         missing = {
             key: doc
             for key, doc in by_key.items()
@@ -127,9 +194,9 @@ class Targets:
             yield group
 
     def _has(self, key: int) -> bool:
-        if self.store is None or self.reduction is None:
+        if self.reduction is None:
             return False
-        return key in self.store
+        return self._attempt(lambda store: key in store, False)
 
     def _compute(
         self, docs: Dict[int, Doc], advance: Callable[[int], Any] = lambda n: None
@@ -146,9 +213,7 @@ class Targets:
                 for key, doc in docs.items()
             }
         targets = {key: reduction(array) for key, array in zip(docs, rows, strict=True)}
-        if self.store is not None and not self.store.is_full:
-            self.store.add(targets)
-            self._warn_if_full(self.store)
+        self._attempt(lambda store: self._keep(store, targets), None)
         return targets
 
     def _fit(self, rows: NDArray) -> Optional[Reduction]:
@@ -157,11 +222,15 @@ class Targets:
         if not len(rows):
             return None
         fitted = fit(rows, self.settings)
-        if self.store is None:
-            self._reduction = fitted
-        else:
-            self.store.set_reduction(fitted)
-        return self.reduction
+        self._attempt(lambda store: store.set_reduction(fitted), None)
+        # That of another process, if it was faster.
+        self._reduction = self.reduction or fitted
+        return self._reduction
+
+    def _keep(self, store: TargetStore, targets: Dict[int, NDArray]) -> None:
+        if not store.is_full:
+            store.add(targets)
+            self._warn_if_full(store)
 
     def _warn_if_full(self, store: TargetStore) -> None:
         if store.is_full:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from spacy.util import dict_to_dot, load_config
 from thinc.api import Model
@@ -62,6 +62,11 @@ def _first_difference(file: Layers, here: Layers) -> Optional[str]:
                 return (
                     f"{mine.path}: {param} is {theirs_shape} in the file, {shape} here"
                 )
+            if other.dtypes.get(param) != mine.dtypes.get(param):
+                return (
+                    f"{mine.path}: {param} is {other.dtypes.get(param)} in the file, "
+                    f"{mine.dtypes.get(param)} here"
+                )
         if other.n_shims != mine.n_shims:
             return f"{mine.path}: wraps another library's model here or there only"
     if len(theirs) > len(ours):
@@ -73,6 +78,9 @@ def _first_difference(file: Layers, here: Layers) -> Optional[str]:
 
 def _first_attr(file: Layers, here: Layers) -> Optional[str]:
     for other, mine in zip(file, here, strict=True):
+        for name, found, wanted in _pairs(other, mine):
+            if found != wanted:
+                return f"{mine.path}: {name} is {found} in the file, {wanted} here"
         for attr in mine.attrs:
             if other.attrs.get(attr) != mine.attrs[attr]:
                 values = [_attr_text(attr, x.attrs.get(attr)) for x in (other, mine)]
@@ -80,6 +88,18 @@ def _first_attr(file: Layers, here: Layers) -> Optional[str]:
                     f"{mine.path}: {attr} is {values[0]} in the file, {values[1]} here"
                 )
     return None
+
+
+def _pairs(other: LayerInfo, mine: LayerInfo) -> Iterator[Tuple[str, Any, Any]]:
+    """Yield what a layer is made of but for its attributes: name, there and here."""
+    for dim, n in other.dims.items():
+        yield dim, n, mine.dims.get(dim, n if dim in mine.dim_names else "unknown")
+    for ref, number in other.refs.items():
+        yield f"the layer {ref}", number, mine.refs.get(ref, "unknown")
+    for attr, kind in other.kinds.items():
+        known = mine.kinds.get(attr, kind)
+        if "NoneType" not in (kind, known):
+            yield f"the type of {attr}", kind, known
 
 
 def _has_more(theirs: Layers, ours: Layers, name: str) -> bool:

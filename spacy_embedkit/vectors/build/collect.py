@@ -1,5 +1,6 @@
 """The first pass of a conversion: write rows and words of a source, and check them."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, Iterator, List, Literal, Optional
@@ -14,6 +15,9 @@ from ...checks import InputError
 from ..keys import encode
 from ..sources.source import Batch, Source
 from .npy import NpyWriter
+
+# Halves of pairs, which UTF-8 can't hold.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Duplicates = Literal["error", "first", "mean"]
 
@@ -137,16 +141,16 @@ class _Collector:
         return _pick(batch, numpy.flatnonzero(good))
 
     def _drop_repeated(self, batch: Batch) -> Batch:
-        empty = numpy.array([not word or "\0" in word for word in batch.words])
-        if empty.any():
-            place = self._place(batch, int(numpy.argmax(empty)))
+        good = numpy.array([_is_word(word) for word in batch.words], dtype=bool)
+        if not good.all():
+            place = self._place(batch, int(numpy.argmin(good)))
             if not self.skip_bad:
                 raise InputError(
-                    f"{place}: the word is empty or holds a NUL; fix it, or pass "
-                    "--skip-bad to leave such rows out"
+                    f"{place}: the word is empty, or holds a NUL or half of a "
+                    "surrogate pair; fix it, or pass --skip-bad to leave such rows out"
                 )
-            self._count("without a word left out", int(empty.sum()))
-            batch = _pick(batch, numpy.flatnonzero(~empty))
+            self._count("without a word left out", int((~good).sum()))
+            batch = _pick(batch, numpy.flatnonzero(good))
         ids = [get_string_id(word) for word in batch.words]
         first = self.seen.add(numpy.array(ids, dtype="uint64"))
         new = first < 0
@@ -191,6 +195,10 @@ class _Collector:
 
     def _count(self, reason: str, n: int) -> None:
         self.counts[reason] = self.counts.get(reason, 0) + n
+
+
+def _is_word(word: str) -> bool:
+    return bool(word) and "\0" not in word and not _SURROGATE.search(word)
 
 
 def _pick(batch: Batch, kept: NDArray) -> Batch:

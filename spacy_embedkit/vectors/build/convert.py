@@ -12,13 +12,15 @@ from spacy.strings import get_string_id
 from tqdm import tqdm
 
 from ...checks import InputError
-from ...io import atomic_folder, check_output
+from ...io import atomic_folder
+from ..file_arrays import map_array
 from ..keys import KeyRows, Words
 from ..mapped import MappedVectors, Unseen
 from ..nearest import nearest_rows
 from ..sources.source import Source
-from ..table import FOLDER, SUBWORDS, WORD_ARRAYS, Table, finish_table, map_array
+from ..table import FOLDER, SUBWORDS, WORD_ARRAYS, Table, finish_table
 from .collect import Duplicates, collect
+from .output import check_target
 from .quantise import DType, encode_rows
 
 NAME = "spacy-embedkit.Vectors.v1"
@@ -95,15 +97,17 @@ def convert(
     target: Union[str, Path],
     lang: str = "xx",
     settings: ConvertSettings = ConvertSettings(),
+    force: bool = False,
 ) -> Report:
     """Write a pipeline folder with the vectors of a source.
 
-    The folder is written next to the target and renamed at the end; a folder made by
-    an earlier conversion is replaced.
+    The folder is written next to the target and renamed at the end. A folder that
+    holds vectors alone is replaced.
+    force: Whether any other folder may be replaced, too, with all that is in it.
     Raises: InputError if the source is broken or the target can't be written.
     """
     target = Path(target)
-    check_output(target, replaces="meta.json")
+    check_target(target, force)
     settings.check(source)
     with atomic_folder(target) as folder:
         table_folder = folder / "vocab" / FOLDER
@@ -114,6 +118,8 @@ def convert(
         assert isinstance(nlp.vocab.vectors, MappedVectors)
         nlp.vocab.vectors.table = table
         nlp.to_disk(folder)
+        # Hours may have passed.
+        check_target(target, force)
     notes = [*source.notes, *(f"{n} rows {reason}" for reason, n in counts.items())]
     n_keys = -1 if table.keys is None else len(table.keys)
     return Report(source.path, source.format, table.rows.shape, n_keys, notes)

@@ -13,14 +13,15 @@ from tqdm import tqdm
 
 from ...checks import InputError, check_choice, check_range, import_extra
 from ...text.tokens import write_tokens
+from ..ngrams import MAX_LENGTH
 
 BUCKETS = {"floret": 50_000, "fasttext": 200_000, "word2vec": 1}
 FASTTEXT_HEAD = struct.pack("<2i", 793712314, 12)
 RANGES = {
     "width": (1, 10_000),
     "buckets": (1, 2**31 - 1),
-    "minn": (0, 100),
-    "maxn": (0, 100),
+    "minn": (0, MAX_LENGTH),
+    "maxn": (0, MAX_LENGTH),
     "hash_count": (1, 4),
     "min_count": (1, 2**31 - 1),
     "epochs": (1, 10_000),

@@ -1,5 +1,6 @@
 """Readers of numpy's arrays with words: .npy and .npz."""
 
+import sys
 import zipfile
 from typing import IO, BinaryIO, Dict, Iterator, List, Optional, Sequence, cast
 
@@ -69,13 +70,15 @@ def one_table(label: str, arrays: Dict[str, FileArray], names: Sequence[str]) ->
 
 def _npz_arrays(input: Input) -> Dict[str, FileArray]:
     arrays: Dict[str, FileArray] = {}
+    packed = input.local().stat().st_size
     with unpacking(input.label), zipfile.ZipFile(input.local()) as archive:
         for info in archive.infolist():
             label = f"{input.label}!{info.filename}"
-            if info.file_size > max(MAX_BYTES, MAX_RATIO * info.compress_size):
+            # The packed size that the archive states may be wrong, too.
+            if info.file_size > max(MAX_BYTES, MAX_RATIO * packed):
                 raise InputError(
                     f"{label}: unpacks to {info.file_size} bytes from "
-                    f"{info.compress_size}, as no vectors do; get the file elsewhere"
+                    f"{packed}, as no vectors do; get the file elsewhere"
                 )
             if info.filename.endswith(".npy"):
                 with archive.open(info) as file:
@@ -126,6 +129,10 @@ def _texts(array: NDArray, label: str) -> List[str]:
     try:
         if array.dtype.kind == "S":
             return [text.decode("utf8") for text in array.tolist()]
+        # Numpy makes text of any number, some of which Python can't hold.
+        units = array.view(array.dtype.str[0] + "u4")
+        if units.max(initial=0) > sys.maxunicode:
+            raise ValueError("it has a character beyond Unicode")
         return cast(List[str], array.tolist())
     except ValueError as err:
         raise InputError(

@@ -183,8 +183,9 @@ def _word_batches(
 ) -> Iterator[Batch]:
     entries = _entries(data, model, label)
     n_bad = 0
-    for start in range(0, model.n_words, BATCH_WORDS):
-        n = min(BATCH_WORDS, model.n_words - start)
+    step = min(BATCH_WORDS, rows_per_batch(model.width))
+    for start in range(0, model.n_words, step):
+        n = min(step, model.n_words - start)
         raw = [next(entries)[0] for _ in range(n)]
         words = [word.decode("utf8", "replace") for word in raw]
         kept = [i for i in range(n) if words[i].encode("utf8") == raw[i]]

@@ -70,6 +70,10 @@ def table_source(table: Table, path: str) -> Source:
     """Return the rows of a table, decoded, with its keys and settings."""
     keys = subwords = None
     if table.keys is not None:
+        try:
+            table.keys.check([slice(0, len(table.keys))])
+        except ValueError as err:
+            raise InputError(f"{path}: {err}; copy or make the table again") from err
         keys = (table.keys.arrays["keys"], table.keys.arrays["key_rows"])
     if table.subwords is not None:
         subwords = table_source(table.subwords, f"{path}, subwords")

@@ -7,12 +7,14 @@ import shutil
 import stat
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Callable, Optional, cast
 
 from ...checks import InputError
 from ...io import describe_os_error
+from ...locks import remove_unlocked, try_lock
 from .unpacking import (
     BUFFER,
     ZIP,
@@ -29,6 +31,7 @@ from .unpacking import (
 # Holds the first lines of any table; the format is detected from it.
 HEAD_BYTES = 1 << 20
 STANDARD_INPUT = "standard input"
+PREFIX = "spacy-embedkit.input-"
 
 
 @dataclass(frozen=True)
@@ -120,15 +123,24 @@ def _check_file(path: str) -> Path:
 
 
 def _save(stream: BinaryIO, label: str) -> Path:
-    """Save a stream to a temporary file, which is deleted when the process ends."""
+    """Save a stream to a temporary file, which is deleted when the process ends.
+
+    What killed processes left is deleted first.
+    """
     folder = tempfile.gettempdir()
-    handle, name = tempfile.mkstemp(prefix="spacy-embedkit-", dir=folder)
-    atexit.register(Path(name).unlink, missing_ok=True)
+    for left in Path(folder).glob(f"{PREFIX}*"):
+        remove_unlocked(left)
+    handle, name = tempfile.mkstemp(prefix=PREFIX, dir=folder)
+    out = os.fdopen(handle, "wb")
+    # Closed earlier, it would look like what a killed process left.
+    atexit.register(_discard, out, Path(name))
     try:
-        with os.fdopen(handle, "wb") as out:
-            shutil.copyfileobj(stream, out, BUFFER)
+        with suppress(OSError):
+            try_lock(out)
+        shutil.copyfileobj(stream, out, BUFFER)
+        out.flush()
     except BaseException as err:
-        Path(name).unlink(missing_ok=True)
+        _discard(out, Path(name))
         if isinstance(err, OSError):
             raise InputError(
                 f"{label}: could not be saved to {folder} ({describe_os_error(err)}); "
@@ -136,3 +148,9 @@ def _save(stream: BinaryIO, label: str) -> Path:
             ) from err
         raise
     return Path(name)
+
+
+def _discard(file: BinaryIO, path: Path) -> None:
+    with suppress(OSError):
+        file.close()
+    path.unlink(missing_ok=True)

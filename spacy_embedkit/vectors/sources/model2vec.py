@@ -73,7 +73,9 @@ def open_model2vec(path: Path, table: Path, tokenizer: Path) -> Source:
 def _vector(table: Path, tensor: Optional[FileArray], name: str) -> Optional[NDArray]:
     if tensor is None:
         return None
-    if len(tensor.shape) != 1 or not tensor.shape[0] or not tensor.is_numeric:
+    kinds = "iu" if name == "mapping" else "fiu"
+    is_list = len(tensor.shape) == 1 and tensor.shape[0] > 0
+    if not is_list or not tensor.is_numeric or tensor.dtype.kind not in kinds:
         raise InputError(f"{table}: {name} is {tensor.describe()}, not one list")
     return tensor.map(table) if name == "mapping" else tensor.floats(tensor.map(table))
 

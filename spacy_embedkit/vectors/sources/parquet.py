@@ -68,6 +68,8 @@ def _batches(
     words: Optional[List[str]],
 ) -> Iterator[Batch]:
     step = rows_per_batch(len(columns)) if len(columns) > 1 else LIST_ROWS
+    size = getattr(file.schema_arrow.field(columns[0]).type, "list_size", 1)
+    step = min(step, rows_per_batch(max(1, size)))
     wanted = columns if column is None else [column, *columns]
     stream = with_arrow(label, lambda: file.iter_batches(step, columns=wanted))
     at, width = 0, None

@@ -21,7 +21,8 @@ from ...checks import InputError
 BUFFER = 1 << 20
 # Data that unpacks to more than both is taken for a zip bomb.
 MAX_RATIO, MAX_BYTES = 200, 100_000_000
-MAX_NAMES = 10
+# Files that an error names, and that a tar archive may hold: each takes memory.
+MAX_NAMES, MAX_MEMBERS = 10, 100_000
 _COMPRESSED: Dict[bytes, Callable[..., Any]] = {
     rb"\x1f\x8b\x08": gzip.open,
     rb"BZh[1-9](1AY&SY|\x17rE8P\x90)": bz2.open,
@@ -32,6 +33,8 @@ ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _BROKEN = (
     EOFError,
     OSError,
+    MemoryError,
+    OverflowError,
     ValueError,
     LookupError,
     RuntimeError,
@@ -151,7 +154,7 @@ def zip_member(label: str, file: Path, wanted: Optional[str]) -> tuple[str, Open
 def tar_member(label: str, file: Path, wanted: Optional[str]) -> tuple[str, Opener]:
     """Return label and opener of the only or the wanted file in a tar archive."""
     with unpacking(label), tarfile.open(file) as archive:
-        members = {info.name: info for info in archive if info.isreg()}
+        members = _tar_members(label, file, archive)
     name = _choose(label, list(members), wanted)
 
     def opener(parts: ExitStack) -> BinaryIO:
@@ -159,6 +162,22 @@ def tar_member(label: str, file: Path, wanted: Optional[str]) -> tuple[str, Open
         return cast(BinaryIO, archive.extractfile(members[name]))
 
     return f"{label}!{name}", opener
+
+
+def _tar_members(
+    label: str, file: Path, archive: tarfile.TarFile
+) -> Dict[str, tarfile.TarInfo]:
+    members: Dict[str, tarfile.TarInfo] = {}
+    limit = max(MAX_RATIO * file.stat().st_size, MAX_BYTES)
+    for i, info in enumerate(archive):
+        if i == MAX_MEMBERS or archive.offset > limit:
+            raise InputError(
+                f"{label}: holds more than {MAX_MEMBERS:,} files, or unpacks to more "
+                f"than {MAX_RATIO} times its size; unpack it yourself if you trust it"
+            )
+        if info.isreg():
+            members[info.name] = info
+    return members
 
 
 def _choose(label: str, names: List[str], wanted: Optional[str]) -> str:

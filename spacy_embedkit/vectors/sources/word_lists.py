@@ -7,8 +7,20 @@ from typing import Any, Callable, List, Optional, TypeVar
 from ...checks import InputError
 from ...io import describe_os_error
 from .inputs import open_input
+from .unpacking import MAX_BYTES, MAX_RATIO
 
 SUFFIXES = (".txt", ".words", ".vocab", ".json", ".parquet")
+
+# What pyarrow raises on broken data, besides its own errors.
+_BROKEN = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+)
 
 Result = TypeVar("Result")
 
@@ -98,12 +110,29 @@ def open_parquet_file(path: Path, label: str) -> Any:
             f"{label}: is a Parquet file, which pyarrow reads; run: pip install "
             "'spacy-embedkit[vectors]'"
         ) from err
-    return with_arrow(
+    file = with_arrow(
         label,
         lambda: parquet.ParquetFile(
             path, memory_map=True, page_checksum_verification=True
         ),
     )
+    _check_bomb(label, path, file.metadata)
+    return file
+
+
+def _check_bomb(label: str, path: Path, metadata: Any) -> None:
+    # A run of equal numbers takes few bytes, whatever its length.
+    n_values = sum(
+        metadata.row_group(i).column(j).num_values
+        for i in range(metadata.num_row_groups)
+        for j in range(metadata.num_columns)
+    )
+    size = path.stat().st_size
+    if 4 * n_values > max(MAX_RATIO * size, MAX_BYTES):
+        raise InputError(
+            f"{label}: unpacks to more than {MAX_RATIO} times the {size:,} bytes of "
+            "the file, as no vectors do; get the file elsewhere"
+        )
 
 
 def with_arrow(label: str, read: Callable[[], Result]) -> Result:
@@ -112,7 +141,7 @@ def with_arrow(label: str, read: Callable[[], Result]) -> Result:
 
     try:
         return read()
-    except (pyarrow.ArrowException, OSError, ValueError, MemoryError) as err:
+    except (pyarrow.ArrowException, *_BROKEN) as err:
         reason = str(err).strip().splitlines()
         raise InputError(
             f"{label}: is not a complete Parquet file "

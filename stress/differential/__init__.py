@@ -1,0 +1,1 @@
+"""Compare stock pipelines with accelerated ones, token by token."""

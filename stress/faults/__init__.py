@@ -1,0 +1,1 @@
+"""Faults: kill, fill, forbid, interrupt and double every command that writes."""
