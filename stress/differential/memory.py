@@ -18,7 +18,7 @@ class MemoryCurve:
         self.points.append((n_docs, _resident() / 1e6))
 
     def growth(self) -> float:
-        """MB that the second half of the docs added: medians of its two halves."""
+        """MB by which the last quarter of the docs is above the one before: medians."""
         half = self.points[len(self.points) // 2 :]
         if len(half) < 4:
             return 0.0

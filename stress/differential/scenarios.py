@@ -15,7 +15,7 @@ from spacy_embedkit import accelerate, row_cache
 from .parallel import in_processes, in_threads
 from .recipes import Recipe
 from .run import Run, annotate
-from .small import make_vectors
+from .small import POS, make_lookups, make_vectors
 from .state import interrupted, models, models_to_bytes, scale, scaled
 
 
@@ -55,14 +55,16 @@ def vectors(run: Run) -> None:
     if not stock.vocab.vectors.size or stock.vocab.vectors.shape[1] != 8:
         return plain(run)
     tables = [(nlp.vocab.vectors, nlp) for nlp in (stock, fast)]
+    for table, _ in tables:
+        # What is loaded from bytes is read-only.
+        table.data = table.data.copy()
     mode = tables[0][0].mode
     for i, recipes in enumerate(run.recipes(size=128)):
         words = sorted({word for recipe in recipes for word in recipe.words})
         for table, nlp in tables:
             if i % 3 == 0:
-                nlp.vocab.vectors = (
-                    make_vectors(nlp, words[::3], mode, i) if i else table
-                )
+                other = make_vectors(nlp, words[::3], mode, i // 3)
+                nlp.vocab.vectors = other if i else table
             elif i % 3 == 1 and mode == "default":
                 row: Any = numpy.random.default_rng(i).normal(size=8).astype("f")
                 keys = [nlp.vocab.strings[word] for word in words]
@@ -122,6 +124,31 @@ def new_weights(run: Run) -> None:
                 for name, model in data[nlp].items():
                     models(nlp)[name].from_bytes(model)
         run.check(recipes, stock, fast)
+
+
+def new_rules(run: Run) -> None:
+    """Rules are added to the attribute ruler, and other tables to the lemmatizer."""
+    stock, fast = run.pair()
+    for i, recipes in enumerate(run.recipes(size=128)):
+        word = (recipes[0].text or " ".join(recipes[0].words)).split(" ")[0]
+        for nlp in (stock, fast):
+            if nlp.has_pipe("attribute_ruler"):
+                ruler: Any = nlp.get_pipe("attribute_ruler")
+                attrs = {"POS": POS[i % 5], "MORPH": f"Case={i % 5}"}
+                ruler.add(patterns=[[{"TEXT": word}]], attrs=attrs)
+            if nlp.has_pipe("lemmatizer"):
+                _change_lemmas(nlp.get_pipe("lemmatizer"), i, word)
+        run.check(recipes, stock, fast)
+
+
+def _change_lemmas(lemmatizer: Any, i: int, word: str) -> None:
+    # Changes in place count in spaCy once its cache is cleared.
+    if i % 3 == 0:
+        lemmatizer.lookups = make_lookups(i)
+    elif i % 3 == 1:
+        exceptions = lemmatizer.lookups.get_table("lemma_exc")
+        exceptions.setdefault(POS[i % 5].lower(), {})[word] = [f"lemma{i}"]
+    lemmatizer.cache = {}
 
 
 def small_caches(run: Run) -> None:
@@ -205,6 +232,7 @@ SCENARIOS: dict[str, tuple[Callable[[Run], None], int]] = {
     "select-pipes": (select_pipes, 2),
     "use-params": (use_params, 2),
     "new-weights": (new_weights, 2),
+    "new-rules": (new_rules, 2),
     "small-caches": (small_caches, 2),
     "copies": (copies, 2),
     "undo": (undo, 2),

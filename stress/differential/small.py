@@ -6,6 +6,7 @@ from typing import Any
 import numpy
 import spacy
 from spacy.language import Language
+from spacy.lookups import Lookups
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import fix_random_seed
@@ -145,12 +146,43 @@ def _make_layers() -> Language:
     return _train({**parts, "ner": _transitions("ner")}, table="default")
 
 
+def _make_rules() -> Language:
+    """Make a pipeline whose tags become pos, morph and lemma by rules."""
+    nlp = _train({"tok2vec": {"model": _cnn()}, "tagger": _tagger()})
+    ruler: Any = nlp.add_pipe("attribute_ruler")
+    for kind, pos in enumerate(POS):
+        attrs = {"POS": pos, "MORPH": f"Case={kind}"}
+        ruler.add(patterns=[[{"TAG": f"T{kind}"}]], attrs=attrs)
+    two = [{"POS": "", "TAG": "T2"}, {"TAG": {"NOT_IN": ["T2", "T3"]}}]
+    ruler.add(patterns=[two], attrs={"POS": "VERB", "MORPH": "Number=Sing"}, index=1)
+    ruler.add(patterns=[[{"TEXT": {"REGEX": "^[a-f]"}}]], attrs={"LEMMA": "regex"})
+    ruler.add(patterns=[[{"NORM": "norm"}]], attrs={"TAG": "T4", "NORM": "other"})
+    ruler.add(patterns=[[{"IS_SPACE": True}, {"IS_TITLE": True}]], attrs={"DEP": "x"})
+    lemmatizer: Any = nlp.add_pipe("lemmatizer", config={"mode": "rule"})
+    lemmatizer.initialize(lookups=make_lookups(1))
+    return nlp
+
+
+def make_lookups(seed: int) -> Lookups:
+    """Make tables of a lemmatizer by rules: suffixes, exceptions and words."""
+    random, lookups = numpy.random.default_rng(seed), Lookups()
+    words = [word for recipe in Writer([0]).usual(60) for word in recipe.words]
+    parts = [pos.lower() for pos in POS]
+    rules = {p: [[a, random.choice(["", "o"])] for a in "aeiouxyzst"] for p in parts}
+    exceptions = {p: {w: [w[::-1]] for w in words[n::7]} for n, p in enumerate(parts)}
+    lookups.add_table("lemma_rules", rules)
+    lookups.add_table("lemma_exc", exceptions)
+    lookups.add_table("lemma_index", {p: [w[:-1] for w in words] for p in parts})
+    return lookups
+
+
 SMALL: dict[str, Callable[[], Language]] = {
     "hash": _make_hash,
     "vectors": _make_vectors,
     "floret": _make_floret,
     "cnn": _make_cnn,
     "layers": _make_layers,
+    "rules": _make_rules,
 }
 
 
