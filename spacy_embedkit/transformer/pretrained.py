@@ -19,6 +19,8 @@ CONFIG_FILE = "config.json"
 SAVED_FILES = [CONFIG_FILE, "generation_config.json", "model*.safetensors*"]
 SAVED_FILES += ["tokenizer*", "special_tokens_map.json", "added_tokens.json"]
 SAVED_FILES += ["vocab.*", "merges.txt", "*.model", "chat_template.*", "bpe.codes"]
+# IDs of wordpieces that a tokenizer may leave out.
+MAX_LEFT_OUT = 1 << 20
 # The epsilon of BERT's layer norms.
 BERT_EPSILON = 1e-12
 
@@ -87,6 +89,7 @@ def load_pretrained(name: str) -> Tuple[Any, Any]:
         tokenizer = library.AutoTokenizer.from_pretrained(
             name, add_prefix_space=True, **safe
         )
+        wordpiece_ids(tokenizer)
         config = library.AutoConfig.from_pretrained(name, **safe)
         check_kernels(config)
         model = library.AutoModel.from_pretrained(
@@ -102,6 +105,9 @@ def load_pretrained(name: str) -> Tuple[Any, Any]:
         raise InputError(
             f"{name}: has no tokenizer.json; save it with a fast tokenizer"
         )
+    # What its file may set is for texts of another use.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     is_pair = getattr(model.config, "is_encoder_decoder", False)
@@ -113,6 +119,30 @@ def check_kernels(config: Any) -> None:
     kernel = getattr(config, "_attn_implementation_internal", None)
     if "/" in str(kernel):
         raise ValueError(f"its config names the kernel {kernel!r}, which is not run")
+
+
+def wordpiece_ids(tokenizer: Any) -> Dict[str, int]:
+    """Return the ID of each wordpiece by its name.
+
+    Raises: ValueError if an ID is far above their number: the library, and tables of
+        all IDs, would take memory and time for those that are left out.
+    """
+    ids: Dict[str, int] = tokenizer.get_vocab()
+    highest = max(ids.values(), default=-1)
+    if not ids or highest > len(ids) + MAX_LEFT_OUT:
+        raise ValueError(
+            f"the tokenizer has {len(ids):,} wordpieces, and IDs up to {highest:,}; it "
+            "is damaged, save or download it again"
+        )
+    return ids
+
+
+def unreadable(err: Exception) -> ValueError:
+    """Return the error for a tokenizer that can't read a text."""
+    return ValueError(
+        f"the tokenizer can't read a text ({one_line(err)}); it is damaged, save or "
+        "download it again"
+    )
 
 
 def drop_layers_above(model: Any, highest: int) -> None:
