@@ -1,7 +1,10 @@
 """Folders of transformers: found or downloaded, loaded, and written from a pipeline."""
 
+import os
+import re
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import spacy
 from spacy.language import Language
@@ -199,7 +202,9 @@ def save_transformer(
     import_extra("spacy_transformers", "transformers")
     check_output(folder, replaces=CONFIG_FILE, holds=SAVED_FILES, force=force)
     try:
-        nlp = spacy.load(pipeline)
+        # Which writes the tokenizer to a temporary folder.
+        with _errors_of_rust():
+            nlp = spacy.load(pipeline)
     except (OSError, ValueError) as err:
         raise InputError(f"{pipeline}: can't be loaded ({one_line(err)})") from err
     model = _find_transformer(pipeline, nlp, component)
@@ -210,11 +215,23 @@ def save_transformer(
     # spacy-transformers loads configs through JSON that rounds tiny numbers to 0.
     if getattr(config, "layer_norm_eps", None) == 0:
         config.layer_norm_eps = BERT_EPSILON
-    with atomic_folder(folder) as partial:
+    with atomic_folder(folder) as partial, _errors_of_rust():
         transformer.save_pretrained(partial, safe_serialization=True)
         model.tokenizer.save_pretrained(partial)
     layers, width = config.num_hidden_layers, config.hidden_size
     return f"{folder}: a transformer of {layers} layers, {width} wide"
+
+
+@contextmanager
+def _errors_of_rust() -> Iterator[None]:
+    """Raise the OSError that tokenizers and safetensors have made a text of."""
+    try:
+        yield
+    except Exception as err:
+        number = re.search(r"\(os error (\d+)\)", str(err))
+        if isinstance(err, OSError) or number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from err
 
 
 def _find_transformer(pipeline: str, nlp: Language, component: Optional[str]) -> Any:
