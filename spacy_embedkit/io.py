@@ -202,8 +202,12 @@ def work_folder(target: Path) -> Iterator[Path]:
         with (folder / "lock").open("wb") as file:
             with suppress(OSError):
                 try_lock(file)
-            (folder / "files").mkdir()
-            yield folder / "files"
+            try:
+                (folder / "files").mkdir()
+                yield folder / "files"
+            finally:
+                # The lock goes last: without it, nobody would remove the rest.
+                shutil.rmtree(folder / "files", ignore_errors=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -226,6 +226,22 @@ def test_a_work_folder_goes_and_so_does_that_of_a_killed_run(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_an_interrupt_while_a_work_folder_goes_leaves_its_lock(tmp_path, monkeypatch):
+    removed = []
+
+    def interrupted(path, **options):
+        removed.append(path.name)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), work_folder(tmp_path / "out") as folder:
+        monkeypatch.setattr(io.shutil, "rmtree", interrupted)
+    monkeypatch.undo()
+    assert removed[0] == "files"
+    assert names(folder.parent) == ["files", "lock"]
+    with work_folder(tmp_path / "out"):
+        assert len(names(tmp_path)) == 1
+
+
 def test_learn_works_next_to_its_output(tmp_path, monkeypatch):
     seen = []
 

@@ -93,7 +93,9 @@ def test_ctrl_c_is_one_line_and_status_130(monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(inspection, "open_vectors", interrupt)
-    assert run("info", tmp_path, status=130) == "error: interrupted\n"
+    assert run("info", tmp_path, status=130) == (
+        "error: interrupted; nothing was written\n"
+    )
 
 
 @pytest.mark.parametrize(
