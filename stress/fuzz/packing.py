@@ -31,7 +31,7 @@ def unpack(data: bytes) -> Dict[str, bytes]:
         if at + length > len(data):
             raise SkipError
         # As in the seeds, and never outside of the folder.
-        if not re.fullmatch(rb"[a-z_]\w*([./][a-z_0-9]\w*)*", name):
+        if not re.fullmatch(rb"\w+([./]\w+)*", name):
             raise SkipError
         files[name.decode()] = data[at : at + length]
         at += length

@@ -176,7 +176,7 @@ class Configs(Reader):
             if "Multi" in name:
                 config["rows"] = [7]
             found.append(json.dumps({"x": config}).encode())
-        more: List[Dict[str, Any]] = [*LAYERS]
+        more: List[Dict[str, Any]] = [x for x in LAYERS if _is_ours(x)]
         spans = {"max_length": 5, "pack": 9}
         for name in ("sent_spans", "paragraph_spans"):
             more.append({"@span_getters": f"{PREFIX}{name}.v1", **spans})

@@ -19,6 +19,7 @@ from spacy_embedkit.span_getters import build_sent_spans_v1
 from spacy_embedkit.transformer.model import TransformerModel
 from spacy_embedkit.transformer.pretrained import load_pretrained
 from spacy_embedkit.transformer.shim import TransformerSettings
+from spacy_embedkit.transformer.token_vectors import TOKEN_VECTORS, declare_extension
 from spacy_embedkit.transformer.wordpiece_spans import WordpieceSpans
 
 from ..base import Reader, WrongNumberError
@@ -146,7 +147,8 @@ class Annotations(Reader):
         """Save docs with vectors and without."""
         found = []
         for rows in (numpy.ones((2, 3), "f"), None, numpy.zeros((2, 0), "f2")):
-            doc = add_vector_hooks(Doc(Vocab(), words=["the", "cat"]))
+            declare_extension(TOKEN_VECTORS)
+            doc = Doc(Vocab(), words=["the", "cat"])
             doc._.token_vectors = rows
             found.append(doc.to_bytes())
         return found
