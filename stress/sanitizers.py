@@ -53,7 +53,6 @@ class Kind(StrEnum):
     checked = "checked"
     address = "address"
     undefined = "undefined"
-    both = "address,undefined"
 
 
 # Bugs that each kind has to find: a text of _ops.pyx, and what becomes of it.
@@ -66,20 +65,16 @@ BUGS = {
     Kind.checked: [OVERRUN],
     Kind.address: [OVERRUN],
     Kind.undefined: [WIDE_SHIFT],
-    Kind.both: [OVERRUN, WIDE_SHIFT],
 }
 LIBRARIES = {
     Kind.checked: [],
     Kind.address: ["libasan"],
     Kind.undefined: ["libubsan"],
-    Kind.both: ["libasan", "libubsan"],
 }
 
 
 def main(
-    kinds: Annotated[
-        list[Kind] | None, typer.Argument(help="By default, checked and both.")
-    ] = None,
+    kinds: Annotated[list[Kind] | None, typer.Argument(help="By default, all.")] = None,
     self_check: Annotated[
         bool, typer.Option(help="Break a kernel afterwards: it has to be found.")
     ] = False,
@@ -92,14 +87,14 @@ def main(
     """Run the tests of kernels, layers and tables on kernels that report what they do.
 
     Builds the kernels in a copy of the package: with bounds checks (checked), with
-    AddressSanitizer (address), UndefinedBehaviorSanitizer (undefined) or both. Needs
-    gcc.
+    AddressSanitizer (address) or UndefinedBehaviorSanitizer (undefined): each by
+    itself, as together the last writes no report to a file. Needs gcc.
     """
     findings, names = [], tuple(test or TESTS)
     with TemporaryDirectory() as name:
         copy = Path(name)
         copy_package(copy)
-        for kind in kinds or [Kind.checked, Kind.both]:
+        for kind in kinds or list(Kind):
             found, n_passed = check(kind, copy, names, slow=slow, jobs=jobs)
             findings += [f"{kind}: {line}" for line in found]
             if self_check:
@@ -179,9 +174,9 @@ def environment(kind: Kind, copy: Path) -> dict[str, str]:
     env = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
     env["OPENBLAS_NUM_THREADS"] = "1"
     log = f"log_path={copy / 'report'}"
-    if kind in (Kind.undefined, Kind.both):
+    if kind == Kind.undefined:
         env["UBSAN_OPTIONS"] = f"{log}:print_stacktrace=1"
-    if kind in (Kind.address, Kind.both):
+    if kind == Kind.address:
         # Python itself is not built for it: the library comes first, with that of C++,
         # whose exceptions it wraps. Memory has to come from malloc to be watched.
         libraries = ("libasan.so", "libstdc++.so.6")
@@ -209,6 +204,9 @@ def check_bugs(kind: Kind, copy: Path) -> list[str]:
         assert old in text, f"{path} has no {old!r}"
         path.write_text(text.replace(old, new, 1), encoding="utf8")
         found, _ = check(kind, copy, ("ops",), is_new=False)
+        if kind != Kind.checked:
+            # A test that fails by its numbers is not what is checked here.
+            found = [line for line in found if REPORT.match(line)]
         if not found:
             missed.append(f"{kind}: the bug {new!r} in _ops.pyx was not found")
         else:

@@ -61,9 +61,23 @@ SUITES = {
     "spacy": Suite(
         tests="spacy.tests",
         variants=(BACKEND, LAYERS, ACCELERATE, ALL),
-        n_tests=2500,
-        # A tenth of the tests, and half of the time: tokenizers, without a model.
+        n_tests=1600,
+        # Tokenizers, without a model.
         left_out=("lang/*", "tokenizer/test_explain.py::*fuzzy*"),
+        counts={
+            BACKEND: {"EmbedkitOps": 10},
+            LAYERS: {"MultiHashEmbed ran": 10, "MaxoutWindowEncoder ran": 10},
+            ACCELERATE: {
+                "accelerated MultiHashEmbed": 10,
+                "accelerated MaxoutWindowEncoder": 10,
+            },
+            ALL: {
+                "EmbedkitOps": 10,
+                "our MultiHashEmbed": 5,
+                "accelerated MultiHashEmbed": 5,
+                "accelerated MaxoutWindowEncoder": 5,
+            },
+        },
         pairs={LAYERS: ours(*EMBEDDING, *REDUCTIONS)},
     ),
     "thinc": Suite(
@@ -72,6 +86,11 @@ SUITES = {
         n_tests=1300,
         # They fail with stock as well, slowly, where numpy and mypy are new.
         left_out=("*::test_compare_activations_to_torch*", "mypy/*"),
+        counts={
+            BACKEND: {"EmbedkitOps": 150},
+            LAYERS: {"pool_rows ran": 10},
+            ALL: {"EmbedkitOps": 150, "pool_rows ran": 10},
+        },
         pairs={LAYERS: ours(*REDUCTIONS)},
     ),
     "spacy-transformers": Suite(
