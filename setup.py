@@ -17,6 +17,14 @@ DIRECTIVES = {
 }
 # Debug symbols, which Python's own flags often ask for, are nine tenths of a module.
 FLAGS = [] if os.name == "nt" else ["-O3", "-g" if CHECKED else "-g0"]
+LINK_FLAGS: list[str] = []
+# EMBEDKIT_SANITIZE=address,undefined, or one of them, builds kernels that gcc or clang
+# watch, see stress/sanitizers.py. Python's own -fwrapv would hide signed overflow.
+if SANITIZE := os.environ.get("EMBEDKIT_SANITIZE", ""):
+    LINK_FLAGS = [f"-fsanitize={SANITIZE}"]
+    FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-wrapv", *LINK_FLAGS]
+    if "undefined" in SANITIZE:
+        FLAGS.append("-fsanitize=float-cast-overflow")
 
 
 def extension(name: str, language: str) -> Extension:
@@ -26,6 +34,7 @@ def extension(name: str, language: str) -> Extension:
         [f"spacy_embedkit/{name.replace('.', '/')}.pyx"],
         language=language,
         extra_compile_args=FLAGS,
+        extra_link_args=LINK_FLAGS,
     )
 
 

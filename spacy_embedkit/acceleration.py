@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Set, Tuple
 from spacy.language import Language
 from thinc.api import Model, Ops
 
-from .backend import EmbedkitOps, is_stock_cpu, limit_forked_processes
+from .backend import EmbedkitOps, is_stock_cpu, limit_threads
 from .checks import check_not_negative
 from .components import accelerate_component, restore_component
 from .layers import multi_hash, static_vectors, window_encoder, window_nodes
@@ -96,7 +96,8 @@ def accelerate(
     cache_rows (int): Types whose rows each embedding layer caches, 0 or more; 0 turns
         the caches off. A row takes 4 * width bytes.
     fast_ops (bool): Whether components that use thinc's backend for the CPU, the parser
-        and the entity recognizer too, multiply by backend.EmbedkitOps.
+        and the entity recognizer too, multiply by backend.EmbedkitOps, on one thread
+        unless OMP_NUM_THREADS or OPENBLAS_NUM_THREADS is set.
     Returns what was changed and what was left alone; its undo() reverts it.
     Raises: TypeError if nlp is not a spaCy pipeline, ValueError on cache_rows.
     """
@@ -136,7 +137,7 @@ def accelerate(
         if reason or not changed:
             result.left_alone[name] = reason or "none of its layers is a known one"
     if result._ops:
-        limit_forked_processes()
+        limit_threads()
     return result
 
 

@@ -35,7 +35,7 @@ class EmbedkitOps(NumpyOps):
         self, device_type: DeviceTypes = "cpu", device_id: int = -1, **settings: Any
     ) -> None:
         super().__init__(device_type, device_id, **settings)
-        # Loaded before processes fork, so that limit_threads there finds it.
+        # Loaded now, so that limit_threads finds it.
         self._load_blas()
 
     def __reduce__(self) -> Tuple[Callable[[int], "EmbedkitOps"], Tuple[int]]:
@@ -145,10 +145,9 @@ def use_fast_ops() -> bool:
     """Use EmbedkitOps in all pipelines made from now on.
 
     Applies to models made later in this thread, as thinc.set_current_ops does; a model
-    keeps the backend it was made with, in whatever thread it runs. A process that is
-    forked later, or gets a pipeline by pickle, multiplies on one thread, unless
-    OMP_NUM_THREADS or OPENBLAS_NUM_THREADS is set: otherwise `nlp.pipe(n_process=8)`
-    would start eight times as many threads as there are cores.
+    keeps the backend it was made with, in whatever thread it runs. From now on, this
+    process and those that it starts multiply on one thread, as stock does, unless
+    OMP_NUM_THREADS or OPENBLAS_NUM_THREADS is set.
 
     Returns False, and changes nothing, on a GPU and on backends for the CPU other than
     thinc's own, such as Apple's Accelerate.
@@ -158,24 +157,13 @@ def use_fast_ops() -> bool:
         set_current_ops(EmbedkitOps())
     elif type(current) is not EmbedkitOps:
         return False
-    limit_forked_processes()
+    limit_threads()
     return True
 
 
 def is_stock_cpu(ops: Ops) -> bool:
     """Return whether these are thinc's own ops for the CPU, not those of a subclass."""
     return type(ops) is NumpyOps
-
-
-_is_registered = False
-
-
-def limit_forked_processes() -> None:
-    """Let processes that are forked from now on multiply on one thread."""
-    global _is_registered
-    if not _is_registered and hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=limit_threads)
-        _is_registered = True
 
 
 def _unpickle(pid: int) -> EmbedkitOps:
@@ -187,8 +175,16 @@ def _unpickle(pid: int) -> EmbedkitOps:
 
 
 def limit_threads() -> None:
-    """Multiply on one thread in this process, unless the environment says how many."""
-    if not any(name in os.environ for name in THREAD_VARIABLES):
-        from threadpoolctl import threadpool_limits
+    """Multiply on one thread in this process, unless the environment says how many.
 
-        threadpool_limits(1, user_api="blas")
+    Batches are too small for more, which would wait for each other on a busy machine.
+    That of torch is left alone.
+    """
+    if not any(name in os.environ for name in THREAD_VARIABLES):
+        from threadpoolctl import ThreadpoolController
+
+        libraries = ThreadpoolController().select(user_api="blas")
+        paths = [library["filepath"] for library in libraries.info()]
+        libraries.select(
+            filepath=[path for path in paths if "torch" not in path]
+        ).limit(limits=1)

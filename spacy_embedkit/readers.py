@@ -9,6 +9,7 @@ from spacy.tokens import Doc
 from .checks import check_not_negative
 from .text.corpus import RawTextCorpus
 from .text.docs_cache import DocsCache
+from .text.pieces import Unit
 from .text.split import Lengths
 
 MAX_LENGTH = 10_000
@@ -24,16 +25,17 @@ def build_raw_text_v1(
     limit: int = 0,
     cache_dir: Optional[Union[str, Path]] = None,
     max_cache_gb: float = 10.0,
+    unit: Unit = "line",
 ) -> Callable[[Language], Iterator[Doc]]:
     """Read raw text for pretraining, and drop no word of it.
 
     Goes into `[corpora.pretrain]`. Each epoch has the same docs, in another order. They
     have words, spaces and norms.
 
-    path (str, Path or list of them): Files of plain text (a text per line), JSONL or
-        Parquet, told apart by their content; the first two may be gzipped. Folders
-        stand for the files in them, patterns such as "raw-*.jsonl.gz" for what they
-        match. Null is an error only when the corpus is read.
+    path (str, Path or list of them): Files of plain text (see unit), JSONL or Parquet,
+        told apart by their content; the first two may be gzipped. Folders stand for the
+        files in them, patterns such as "raw-*.jsonl.gz" for what they match. Null is an
+        error only when the corpus is read. "~" is the user's home.
     text_key (str): Key of the text in JSONL; column of the text in Parquet.
     max_length (int): Tokens of the longest doc, 1 to 10,000. Longer texts are split
         between sentences where possible, else between any tokens.
@@ -51,6 +53,9 @@ def build_raw_text_v1(
         in Portuguese, 1% in English. Empty it after texts or settings change: nothing
         is removed from it.
     max_cache_gb (float): Gigabytes that the folder may hold, 0 or more.
+    unit (str): What is a text in files of plain text: "line"; or "paragraph", all lines
+        up to a blank one, joined by spaces, for text that is wrapped at some width. A
+        warning says when lines look like that.
     Returns: Function of nlp that yields docs of 1 to max_length tokens. After a pass
         that went to the end, its attribute `counts` tells what became of the texts; the
         first such pass is logged.
@@ -73,11 +78,15 @@ def build_raw_text_v1(
             f"{name}: max_cache_gb is {max_cache_gb}, but 0 or more is needed"
         )
     paths = path if isinstance(path, list) else [path or ""]
+    cache = None
+    if cache_dir is not None:
+        cache = DocsCache(Path(cache_dir).expanduser(), max_cache_gb)
     return RawTextCorpus(
         [str(p) for p in paths],
         text_key=text_key,
         lengths=Lengths(max_length, min_length, join_short),
         shuffle=shuffle,
         limit=limit,
-        cache=None if cache_dir is None else DocsCache(Path(cache_dir), max_cache_gb),
+        cache=cache,
+        unit=unit,
     )

@@ -2,10 +2,11 @@
 
 import typer
 
-from . import peers
+from . import sanitizers
 from .differential import command as differential
 from .faults import harness as faults
 from .fuzz import command as fuzz
+from .peers import command as peers
 
 app = typer.Typer(
     name="python -m stress",
@@ -17,6 +18,7 @@ app.command("peers")(peers.main)
 app.command("differential", epilog=differential.NAMES)(differential.main)
 app.command("faults")(faults.main)
 app.command("fuzz")(fuzz.main)
+app.command("sanitizers")(sanitizers.main)
 
 
 if __name__ == "__main__":

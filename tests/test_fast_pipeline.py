@@ -167,19 +167,20 @@ from spacy_embedkit.backend import use_fast_ops
 from threadpoolctl import threadpool_info
 use_fast_ops()
 pid = os.fork()
-if pid == 0:
-    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    print(max(pool["num_threads"] for pool in pools))
-    os._exit(0) if not os.sys.stdout.flush() else None
-os.wait()
+if pid:
+    os.wait()
+pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+print(max(pool["num_threads"] for pool in pools), flush=True)
+if not pid:
+    os._exit(0)
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes fork")
 @pytest.mark.parametrize(
-    ("variables", "expected"), [({}, "1"), ({"OMP_NUM_THREADS": "2"}, "2")]
+    ("variables", "expected"), [({}, "1\n1"), ({"OMP_NUM_THREADS": "2"}, "2\n2")]
 )
-def test_forked_process_multiplies_on_one_thread_unless_told(variables, expected):
+def test_it_and_its_forks_multiply_on_one_thread_unless_told(variables, expected):
     if (os.cpu_count() or 1) < 2:
         pytest.skip("needs two cores to tell")
     env = {k: v for k, v in os.environ.items() if k not in THREAD_VARIABLES}

@@ -18,6 +18,7 @@ from spacy_embedkit.pretraining.masked_model import LossMeter
 from spacy_embedkit.pretraining.run import command as module
 from spacy_embedkit.pretraining.run import loop
 from spacy_embedkit.pretraining.run.training_data import TrainingData
+from spacy_embedkit.readers import build_raw_text_v1
 
 from .helpers.pretraining_runs import (
     OUR_TOK2VEC,
@@ -356,3 +357,29 @@ def test_averages_are_what_is_evaluated(tmp_path, pretrained):
     plain, averaged = (log_of(folder)[-1] for folder in (tmp_path / "out", done))
     assert plain["train_loss"] == averaged["train_loss"]
     assert plain["held_out_loss"] != averaged["held_out_loss"]
+
+
+def test_a_config_that_is_not_utf8_is_one_line(tmp_path):
+    path = tmp_path / "latin1.cfg"
+    path.write_bytes(b'[nlp]\nlang = "\xff"\n')
+    said = command(path, tmp_path / "out", status=1)
+    assert f"error: {path}: is not UTF-8 (invalid start byte at byte 15)" in said
+
+
+def test_home_is_found_in_paths(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write_jsonl(tmp_path / "raw.jsonl", sample_texts())
+    reader = {
+        "@readers": "test.HomeRawText.v1",
+        "path": "~/raw*",
+        "cache_dir": "~/docs",
+    }
+    registry.readers.register("test.HomeRawText.v1", func=build_raw_text_v1)
+    config = change(
+        make_config("x"), corpora__pretrain=reader, pretraining__max_epochs=1
+    )
+    said = command(write_config(tmp_path / "c.cfg", config), "~/out")
+    assert "read from 1 files: 40 texts, " in said
+    assert (tmp_path / "out" / "model-last.bin").exists()
+    assert len(list((tmp_path / "docs").iterdir())) == 1

@@ -122,10 +122,11 @@ def test_damaged_reduction_is_named(tmp_path):
         _ = open_store(tmp_path, 8).reduction
 
 
+@pytest.mark.parametrize("new", [b"x", b"\xff"])
 @pytest.mark.parametrize("old", [b"SQLite format 3", b"CREATE TABLE targets"])
-def test_damaged_database_is_named(tmp_path, old):
+def test_damaged_database_is_named(tmp_path, old, new):
     open_store(tmp_path).close()
-    break_database(tmp_path, old, b"x" * len(old))
+    break_database(tmp_path, old, new * len(old))
     with pytest.raises(InputError, match=r"sqlite is damaged .*; its targets are comp"):
         open_store(tmp_path)
 

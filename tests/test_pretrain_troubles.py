@@ -82,13 +82,26 @@ def test_patience_needs_a_held_out_part(tmp_path, corpus):
         ),
         ({"pretraining__max_epochs": 0}, "max_epochs is 0"),
         ({"pretraining__objective__hidden_size": 0}, "hidden_size is 0"),
-        (own(patince=3), "patince, which is not a setting; .* patience"),
+        (own(patince=3), "patince, which is not a setting; did you mean patience"),
+        (own(x=3), r"\[embedkit.pretrain\] has x, .* setting; choose from held_out"),
+        ({"pretraining__max_epoch": 3}, "max_epoch, which .* you mean max_epochs"),
+        ({"pretrainig": {"x": 1}}, r"\[pretrainig\], .* did you mean \[pretraining\]"),
+        ({"embedkit__pretrian": {}}, r"\[embedkit\] has pretrian, .* mean pretrain"),
+        ({"training__seed": "x"}, "seed is 'x'; set it to a whole number"),
+        ({"training__seed": 2**70}, "set it to a whole number"),
+        ({"pretraining__corpus": "nlp"}, "corpus is 'nlp', which is not a reader"),
         (own(held_out=2), "held_out is 2"),
         ({"pretraining": {}}, "no \\[pretraining\\]"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(tmp_path, corpus, settings, match):
     fails(make_config(corpus, **settings), tmp_path / "out", match)
+
+
+def test_a_block_that_is_missing_is_named(tmp_path, corpus):
+    config = make_config(corpus)
+    del config["initialize"]
+    fails(config, tmp_path / "out", r"the config has no \[initialize\]; fill it by")
 
 
 def test_a_layer_that_is_not_a_tok2vec_is_named(tmp_path, corpus):

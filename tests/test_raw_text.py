@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import logging
 import sys
+import textwrap
 
 import pytest
 import spacy
@@ -210,6 +212,111 @@ def test_giant_line_is_read_in_pieces(write, monkeypatch, unit):
 def test_giant_line_of_json_is_one_text(write, monkeypatch):
     monkeypatch.setattr(read, "PIECE_BYTES", 10)
     assert list(read_texts([write(to_jsonl(TEXTS) + b"\n\n")])) == TEXTS
+
+
+def test_line_of_json_without_end_is_not_held_in_memory(write, monkeypatch):
+    monkeypatch.setattr(read, "PIECE_BYTES", 10)
+    monkeypatch.setattr(read, "MAX_JSON_BYTES", 100)
+    path = write(gzip.compress(b'{"text": "a"}\n{"text": "' + b"a" * 10**6))
+    with pytest.raises(InputError, match="raw, line 2: is longer than 100 bytes; cut"):
+        list(read_texts([path]))
+
+
+@pytest.mark.parametrize("path", ["a\0b", "a\ud800b", "*\0"])
+def test_what_can_not_be_a_path_is_named(path):
+    with pytest.raises(InputError, match=r"is not a path, .*; fix it") as caught:
+        list(read_texts([path]))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("place", [3, -6])
+def test_broken_gzip_is_named(write, place):
+    data = bytearray(gzip.compress(b"one two\n" * 99))
+    data[place] ^= 0xFF
+    with pytest.raises(InputError, match=r"raw: .*gzip data .*; copy it again"):
+        list(read_texts([write(bytes(data))]))
+
+
+WRAPPED = (
+    "It was the best of times,\nit was the worst of times.\n\n\n  It was the age \n"
+    "of wisdom.\n \t\nIt was\n"
+)
+PARAGRAPHS = [
+    "It was the best of times, it was the worst of times.",
+    "It was the age of wisdom.",
+    "It was",
+]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_of_a_paragraph_are_joined(write, blank, pack, end):
+    path = write(pack(("\n" + WRAPPED).replace("\n", end).encode()))
+    corpus = build_raw_text_v1(path, **ALONE, unit="paragraph")
+    assert texts_of(corpus, blank) == PARAGRAPHS
+    assert corpus.counts.texts == 3
+
+
+def test_long_paragraph_comes_in_parts(write, monkeypatch):
+    monkeypatch.setattr(read, "PIECE_BYTES", 20)
+    path = write(b"one two three\nfour five six\nseven\n\nlast")
+    pieces = list(read_pieces(path, unit="paragraph"))
+    assert [tuple(piece) for piece in pieces] == [
+        ("one two three four five six", True),
+        ("seven", False),
+        ("last", True),
+    ]
+
+
+def test_texts_of_json_are_no_paragraphs(write):
+    path = write(to_jsonl(TEXTS))
+    assert [text for text, _ in read_pieces(path, unit="paragraph")] == TEXTS
+
+
+def wrap(text, width=60):
+    return "\n".join(textwrap.wrap(text, width))
+
+
+PROSE = (
+    "The ship left the harbour early, and nobody saw it go. Its captain, an old man of "
+    "few words, stood at the helm until the coast had sunk below the horizon. "
+) * 9
+
+
+@pytest.mark.parametrize(
+    ("content", "is_warned"),
+    [
+        ("\n\n".join([wrap(PROSE)] * 3), True),
+        (wrap(PROSE * 3), True),
+        (wrap(PROSE[:300]), False),
+        (PROSE.replace(". ", ".\n") * 3, False),
+        ("\n".join(f"word{i} " * (i % 9) for i in range(99)), False),
+        ("\n".join([PROSE] * 30), False),
+        (json.dumps({"text": wrap(PROSE * 3)}), False),
+    ],
+    ids=[
+        "paragraphs",
+        "no blank lines",
+        "short",
+        "sentences",
+        "uneven",
+        "texts",
+        "json",
+    ],
+)
+def test_wrapped_lines_are_named_once(
+    write, blank, caplog, monkeypatch, content, is_warned
+):
+    monkeypatch.setattr(logging.getLogger("spacy"), "propagate", True)
+    corpus = build_raw_text_v1(write(content.encode()), shuffle=0)
+    for _ in range(2):
+        list(corpus(blank))
+    warned = [x for x in caplog.messages if 'set unit = "paragraph"' in x]
+    assert len(warned) == is_warned
+    paragraphs = build_raw_text_v1(write(content.encode()), unit="paragraph")
+    caplog.clear()
+    list(paragraphs(blank))
+    assert not caplog.messages
 
 
 def test_broken_byte_of_a_giant_line_has_its_place(write, monkeypatch):

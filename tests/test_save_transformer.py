@@ -63,6 +63,22 @@ def test_folder_teaches_what_the_pipeline_has_learned(pipeline, tmp_path):
     assert all(torch.equal(weights[name], saved[name]) for name in weights)
 
 
+def test_full_disk_is_named_whichever_library_finds_it(pipeline, tmp_path, monkeypatch):
+    def save(*args, **kwargs):
+        # What tokenizers raises; its class is Exception.
+        raise Exception("No space left on device (os error 28)")
+
+    tokenizer = type(pipeline.get_pipe("transformer").model.tokenizer)
+    for place, words in (
+        ("save_pretrained", "could not write .*No space left on device.*free space"),
+        ("from_pretrained", "pipeline: can't be loaded .*No space left on device"),
+    ):
+        monkeypatch.setattr(tokenizer, place, save)
+        with pytest.raises(InputError, match=words):
+            save_transformer(str(tmp_path / "pipeline"), tmp_path / "out", None)
+    assert not any("out" in path.name for path in tmp_path.iterdir())
+
+
 def test_transformer_that_a_component_holds_itself_is_found(pipeline, tmp_path):
     pipeline.replace_listeners("transformer", "tagger", ["model.tok2vec"])
     pipeline.remove_pipe("transformer")

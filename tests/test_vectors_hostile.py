@@ -239,7 +239,7 @@ def test_loading_does_not_read_a_large_table(monkeypatch):
 
     arrays = KeyRows.build(keys, numpy.zeros(len(keys), "i"), 1).arrays
     Watched(arrays, 1)
-    assert sum(block.stop - block.start for block in read) == 32
+    assert sum(block.stop - block.start for block in read) == 16
     assert (read[0].start, read[-1].stop) == (0, 100_000)
 
 

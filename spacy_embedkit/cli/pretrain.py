@@ -69,6 +69,8 @@ def pretrain(
         raise InputError(
             "--resume continues a run and --force replaces it; give one of them"
         )
+    # The shell leaves what follows an = as it is.
+    output_dir = output_dir.expanduser()
     overrides = parse_config_overrides(ctx.args)
     import_code(code_path)
     setup_gpu(use_gpu)
@@ -77,7 +79,13 @@ def pretrain(
     if max_minutes is not None:
         own[f"{BLOCK}.max_minutes"] = max_minutes
     with show_validation_error(config_path):
-        config = load_config(config_path, overrides=overrides, interpolate=False)
+        try:
+            config = load_config(config_path, overrides=overrides, interpolate=False)
+        except UnicodeDecodeError as err:
+            raise InputError(
+                f"{config_path}: is not UTF-8 ({err.reason} at byte {err.start + 1}); "
+                "convert it, or name a config"
+            ) from err
         for name, value in own.items():
             block = config.setdefault("embedkit", {}).setdefault("pretrain", {})
             block[name.removeprefix(f"{BLOCK}.")] = value

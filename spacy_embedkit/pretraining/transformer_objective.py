@@ -114,7 +114,7 @@ def build_pretrain_transformer_v1(
         wanted = Targets(
             Teacher(teaching),
             reduction,
-            None if cache_dir is None else Path(cache_dir),
+            None if cache_dir is None else Path(cache_dir).expanduser(),
             int(max_cache_gb * 1e9),
         )
         # The cosine of a prediction of zeros has no gradient.

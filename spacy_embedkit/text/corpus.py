@@ -1,7 +1,7 @@
 """The corpus of spacy-embedkit.RawText.v1: reads files into shuffled docs."""
 
 import logging
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -17,7 +17,9 @@ from tqdm import tqdm
 from ..checks import InputError
 from ..io import describe_os_error
 from .docs_cache import DocsCache
-from .read import find_files, read_pieces
+from .files import find_files
+from .pieces import Unit
+from .read import looks_wrapped, read_pieces
 from .split import Counts, Lengths, make_docs
 
 logger = logging.getLogger("spacy")
@@ -26,6 +28,8 @@ logger = logging.getLogger("spacy")
 MAX_TOKENS = 1_000_000
 # Filling the buffer shows a bar when it takes longer.
 BAR_DELAY = 2.0
+# Files whose first lines are looked at before anything is read.
+FILES_TO_TRY = 10
 
 
 @dataclass
@@ -33,7 +37,7 @@ class RawTextCorpus:
     """Docs of raw text. A call with a pipeline reads them once.
 
     paths: As in find_files. They are expanded by the first call.
-    text_key: As in read_pieces. lengths: How texts become docs.
+    text_key, unit: As in read_pieces. lengths: How texts become docs.
     shuffle: Size of the buffer, in docs; 0 keeps the order of the files.
     limit: Number of docs to read, from the first one; 0 for all.
     cache: Where tokenized docs are kept, if at all.
@@ -46,6 +50,7 @@ class RawTextCorpus:
     shuffle: int = 0
     limit: int = 0
     cache: Optional[DocsCache] = None
+    unit: Unit = "line"
     counts: Optional[Counts] = field(default=None, init=False)
     files: List[str] = field(default_factory=list, init=False)
 
@@ -57,6 +62,7 @@ class RawTextCorpus:
         """
         if not self.files:
             self.files = self._find()
+            self._warn_if_wrapped()
         for path in self.files:
             try:
                 Path(path).stat()
@@ -64,6 +70,15 @@ class RawTextCorpus:
                 raise InputError(describe_os_error(err, path)) from err
         rng = Random(numpy.random.randint(2**31 - 1)) if self.shuffle else None
         return self._read(nlp, rng)
+
+    def describe(self) -> str:
+        """Say in one line what the last pass that went to the end has read."""
+        found = self.counts or Counts()
+        return (
+            f"read from {len(self.files):,} files: {found.texts:,} texts, "
+            f"{found.split:,} split, {found.joined:,} joined to the next, "
+            f"{found.blank:,} blank"
+        )
 
     def _find(self) -> List[str]:
         if not any(self.paths):
@@ -76,6 +91,20 @@ class RawTextCorpus:
                 "name a file"
             )
         return find_files(self.paths)
+
+    def _warn_if_wrapped(self) -> None:
+        for path in self.files[:FILES_TO_TRY] if self.unit == "line" else []:
+            # What is wrong with it is said when it is read.
+            with suppress(InputError):
+                if looks_wrapped(path):
+                    logger.warning(
+                        "RawText: %s looks like lines of one width whose sentences go "
+                        "on in the next line; each is a text of its own, so set unit = "
+                        '"paragraph" where path is set, to join those between blank '
+                        "lines",
+                        path,
+                    )
+                    return
 
     def _read(self, nlp: Language, rng: Optional[Random]) -> Iterator[Doc]:
         total = Counts()
@@ -101,14 +130,18 @@ class RawTextCorpus:
                 continue
             lengths = self.lengths
             settings = [lengths.max_length, lengths.min_length, lengths.join_short]
+            # Without the default, keys are those of before.
+            unit = [] if self.unit == "line" else [self.unit]
             try:
-                key = self.cache.key(nlp, path, [self.text_key, *settings])
+                key = self.cache.key(nlp, path, [self.text_key, *settings, *unit])
             except OSError as err:
                 raise InputError(describe_os_error(err, path)) from err
             yield from self.cache.docs(key, nlp.vocab, make, total)
 
     def _make(self, nlp: Language, path: str, counts: Counts) -> Iterator[Doc]:
-        return make_docs(nlp, read_pieces(path, self.text_key), self.lengths, counts)
+        return make_docs(
+            nlp, read_pieces(path, self.text_key, self.unit), self.lengths, counts
+        )
 
     def _finish(self, total: Counts) -> None:
         """Keep the counts, and log those of the first pass."""

@@ -1,20 +1,27 @@
-"""Finds files, and streams texts out of them."""
+"""Streams texts out of files."""
 
 import codecs
 import gzip
 import json
-import os
 import re
 import sys
 import zlib
 from contextlib import ExitStack, contextmanager
-from glob import glob, has_magic
 from pathlib import Path
-from typing import Any, BinaryIO, Iterator, List, NamedTuple, Sequence, Tuple, cast
+from typing import (
+    Any,
+    BinaryIO,
+    Iterator,
+    Sequence,
+    Tuple,
+    cast,
+)
 
 from ..checks import InputError, import_extra, one_line
 from ..io import describe_os_error
 from .boundaries import cut_text
+from .files import find_files
+from .pieces import Piece, Unit, is_wrapped, join_paragraphs
 
 GZIP_MAGIC = b"\x1f\x8b"
 # With the first byte of a page or of the metadata, a control character: text has none.
@@ -26,17 +33,7 @@ PIECE_BYTES = 1 << 20
 # An object of JSON can't be, and a gzipped line may have a thousand times its size.
 MAX_JSON_BYTES = 1 << 28
 PARQUET_ROWS = 256
-
-
-class Piece(NamedTuple):
-    """A text, or a part of one that is too long to hold in memory.
-
-    text: May be blank.
-    starts: Whether it is the start of a text; its other parts come next.
-    """
-
-    text: str
-    starts: bool = True
+HEAD_BYTES = 1 << 16
 
 
 def read_texts(paths: Sequence[str]) -> Iterator[str]:
@@ -53,16 +50,20 @@ def read_texts(paths: Sequence[str]) -> Iterator[str]:
                 yield piece.text
 
 
-def read_pieces(path: str, text_key: str = "text") -> Iterator[Piece]:
+def read_pieces(
+    path: str, text_key: str = "text", unit: Unit = "line"
+) -> Iterator[Piece]:
     """Yield the texts of a file, including blank ones.
 
     The format is told by the content; JSONL starts with "{". Lines of plain text longer
     than PIECE_BYTES come in parts, which lose nothing but white space. Half surrogates,
     which JSON can hold, become U+FFFD.
 
-    path: File of plain text, with a text per line; of JSONL, with an object per line;
+    path: File of plain text, with a text per unit; of JSONL, with an object per line;
         or of Parquet. The first two may be gzipped. "-" is standard input.
     text_key: Key of the text in the objects of JSONL; its column of Parquet.
+    unit: What is a text in plain text; the lines of a paragraph, which ends with a
+        blank line, are joined by spaces.
     Raises: InputError naming file and line, if that is not UTF-8, not JSON or has no
         text; InputError naming the file, if it can't be read or is cut off;
         ImportError naming the extra that reads Parquet.
@@ -72,29 +73,7 @@ def read_pieces(path: str, text_key: str = "text") -> Iterator[Piece]:
         if cast(Any, file).peek(5).startswith(PARQUET_MAGIC):
             yield from _read_parquet(file, label, text_key)
         else:
-            yield from _read_lines(file, label, text_key)
-
-
-def find_files(paths: Sequence[str]) -> List[str]:
-    """Expand folders and patterns to the files they stand for, sorted.
-
-    paths: A folder stands for all files below it, except hidden ones and those in
-        hidden folders, whose names start with a dot. A pattern, such as
-        "raw-*.jsonl.gz" or "raw/**/*.txt", stands for what it matches, unless there is
-        a file of that name. All else stays as it is: files, "-" and missing ones.
-    Raises: InputError naming a folder without files, a pattern without matches, or a
-        folder that can't be read.
-    """
-    found: List[str] = []
-    for path in paths:
-        try:
-            found += _expand(path)
-        except OSError as err:
-            raise InputError(describe_os_error(err, path)) from err
-        except ValueError as err:
-            # A zero byte, or half a surrogate.
-            raise InputError(f"{path!r}: is not a path ({err}); fix it") from err
-    return found
+            yield from _read_lines(file, label, text_key, unit)
 
 
 @contextmanager
@@ -114,18 +93,28 @@ def _opened(path: str, label: str) -> Iterator[BinaryIO]:
         raise InputError(describe_os_error(err, label)) from err
 
 
-def _read_lines(file: BinaryIO, label: str, text_key: str) -> Iterator[Piece]:
-    is_json = None
-    number = 0
-    while line := file.readline(PIECE_BYTES):
+def _read_lines(
+    file: BinaryIO, label: str, text_key: str, unit: Unit
+) -> Iterator[Piece]:
+    number = 1
+    line = file.readline(PIECE_BYTES).removeprefix(BYTE_ORDER_MARK)
+    while line and not line.strip():
+        yield Piece("")
         number += 1
-        line = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+        line = file.readline(PIECE_BYTES)
+    if line.lstrip().startswith(b"{"):
+        yield from _read_jsonl(file, line, number, label, text_key)
+        return
+    pieces = _read_plain(file, line, number, label)
+    yield from pieces if unit == "line" else join_paragraphs(pieces, PIECE_BYTES)
+
+
+def _read_jsonl(
+    file: BinaryIO, line: bytes, number: int, label: str, text_key: str
+) -> Iterator[Piece]:
+    """Read lines, the first of which is read already, in part or all of it."""
+    while line:
         where = f"{label}, line {number}"
-        if is_json is None and line.strip():
-            is_json = line.lstrip().startswith(b"{")
-        if not is_json:
-            yield from _cut_line(file, line, where)
-            continue
         if not line.endswith(b"\n"):
             line += file.readline(MAX_JSON_BYTES)
         if len(line) > MAX_JSON_BYTES:
@@ -134,6 +123,30 @@ def _read_lines(file: BinaryIO, label: str, text_key: str) -> Iterator[Piece]:
                 "several"
             )
         yield Piece(_read_json(line, where, text_key) if line.strip() else "")
+        line = file.readline(PIECE_BYTES)
+        number += 1
+
+
+def _read_plain(
+    file: BinaryIO, line: bytes, number: int, label: str
+) -> Iterator[Piece]:
+    """Read lines, the first of which is read already, in part or all of it."""
+    while line:
+        yield from _cut_line(file, line, f"{label}, line {number}")
+        line = file.readline(PIECE_BYTES)
+        number += 1
+
+
+def looks_wrapped(path: str) -> bool:
+    """Whether a file starts as plain text that is_wrapped.
+
+    Raises: InputError, if it can't be read.
+    """
+    with _opened(path, path) as file:
+        head = file.read(HEAD_BYTES)
+    if head.startswith(PARQUET_MAGIC) or head.lstrip().startswith(b"{"):
+        return False
+    return is_wrapped(head.decode("utf8", "replace").splitlines()[:-1])
 
 
 def _cut_line(file: BinaryIO, line: bytes, where: str) -> Iterator[Piece]:
@@ -208,40 +221,3 @@ def _read_parquet(file: BinaryIO, label: str, text_key: str) -> Iterator[Piece]:
         raise InputError(
             f"{label}: broken Parquet ({one_line(err)}); copy it again"
         ) from err
-
-
-def _expand(path: str) -> List[str]:
-    if path == "-":
-        return [path]
-    if Path(path).is_dir():
-        files = sorted(_below(path))
-        if not files:
-            raise InputError(f"{path}: has no files; name a folder with raw text")
-        return files
-    if Path(path).exists() or not has_magic(path):
-        return [path]
-    # A pattern may be absolute, and what ** matches may lie below another match.
-    matches = glob(path, recursive=True)  # noqa: PTH207
-    files = sorted({file for match in matches for file in _files(match)})
-    if not files:
-        raise InputError(f"{path}: matches no file; fix the pattern")
-    return files
-
-
-def _files(match: str) -> Iterator[str]:
-    if Path(match).is_dir():
-        yield from _below(match)
-    else:
-        yield match
-
-
-def _below(folder: str) -> Iterator[str]:
-    for parent, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith("."):
-                yield str(Path(parent, name))
-
-
-def _raise(err: OSError) -> None:
-    raise err

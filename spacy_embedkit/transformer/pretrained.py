@@ -1,7 +1,10 @@
 """Folders of transformers: found or downloaded, loaded, and written from a pipeline."""
 
+import os
+import re
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import spacy
 from spacy.language import Language
@@ -19,6 +22,8 @@ CONFIG_FILE = "config.json"
 SAVED_FILES = [CONFIG_FILE, "generation_config.json", "model*.safetensors*"]
 SAVED_FILES += ["tokenizer*", "special_tokens_map.json", "added_tokens.json"]
 SAVED_FILES += ["vocab.*", "merges.txt", "*.model", "chat_template.*", "bpe.codes"]
+# IDs of wordpieces that a tokenizer may leave out.
+MAX_LEFT_OUT = 1 << 20
 # The epsilon of BERT's layer norms.
 BERT_EPSILON = 1e-12
 
@@ -87,6 +92,7 @@ def load_pretrained(name: str) -> Tuple[Any, Any]:
         tokenizer = library.AutoTokenizer.from_pretrained(
             name, add_prefix_space=True, **safe
         )
+        wordpiece_ids(tokenizer)
         config = library.AutoConfig.from_pretrained(name, **safe)
         check_kernels(config)
         model = library.AutoModel.from_pretrained(
@@ -102,6 +108,9 @@ def load_pretrained(name: str) -> Tuple[Any, Any]:
         raise InputError(
             f"{name}: has no tokenizer.json; save it with a fast tokenizer"
         )
+    # What its file may set is for texts of another use.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     is_pair = getattr(model.config, "is_encoder_decoder", False)
@@ -113,6 +122,30 @@ def check_kernels(config: Any) -> None:
     kernel = getattr(config, "_attn_implementation_internal", None)
     if "/" in str(kernel):
         raise ValueError(f"its config names the kernel {kernel!r}, which is not run")
+
+
+def wordpiece_ids(tokenizer: Any) -> Dict[str, int]:
+    """Return the ID of each wordpiece by its name.
+
+    Raises: ValueError if an ID is far above their number: the library, and tables of
+        all IDs, would take memory and time for those that are left out.
+    """
+    ids: Dict[str, int] = tokenizer.get_vocab()
+    highest = max(ids.values(), default=-1)
+    if not ids or highest > len(ids) + MAX_LEFT_OUT:
+        raise ValueError(
+            f"the tokenizer has {len(ids):,} wordpieces, and IDs up to {highest:,}; it "
+            "is damaged, save or download it again"
+        )
+    return ids
+
+
+def unreadable(err: Exception) -> ValueError:
+    """Return the error for a tokenizer that can't read a text."""
+    return ValueError(
+        f"the tokenizer can't read a text ({one_line(err)}); it is damaged, save or "
+        "download it again"
+    )
 
 
 def drop_layers_above(model: Any, highest: int) -> None:
@@ -169,7 +202,9 @@ def save_transformer(
     import_extra("spacy_transformers", "transformers")
     check_output(folder, replaces=CONFIG_FILE, holds=SAVED_FILES, force=force)
     try:
-        nlp = spacy.load(pipeline)
+        # Which writes the tokenizer to a temporary folder.
+        with _errors_of_rust():
+            nlp = spacy.load(pipeline)
     except (OSError, ValueError) as err:
         raise InputError(f"{pipeline}: can't be loaded ({one_line(err)})") from err
     model = _find_transformer(pipeline, nlp, component)
@@ -180,11 +215,23 @@ def save_transformer(
     # spacy-transformers loads configs through JSON that rounds tiny numbers to 0.
     if getattr(config, "layer_norm_eps", None) == 0:
         config.layer_norm_eps = BERT_EPSILON
-    with atomic_folder(folder) as partial:
+    with atomic_folder(folder) as partial, _errors_of_rust():
         transformer.save_pretrained(partial, safe_serialization=True)
         model.tokenizer.save_pretrained(partial)
     layers, width = config.num_hidden_layers, config.hidden_size
     return f"{folder}: a transformer of {layers} layers, {width} wide"
+
+
+@contextmanager
+def _errors_of_rust() -> Iterator[None]:
+    """Raise the OSError that tokenizers and safetensors have made a text of."""
+    try:
+        yield
+    except Exception as err:
+        number = re.search(r"\(os error (\d+)\)", str(err))
+        if isinstance(err, OSError) or number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from err
 
 
 def _find_transformer(pipeline: str, nlp: Language, component: Optional[str]) -> Any:

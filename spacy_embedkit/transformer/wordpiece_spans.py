@@ -17,6 +17,7 @@ from ..text.boundaries import (
     token_chars,
     word_starts,
 )
+from .pretrained import unreadable, wordpiece_ids
 
 NAME = "wordpiece_spans.v1"
 
@@ -76,6 +77,7 @@ class WordpieceSpans:
                 f"special ones and twice a context of {self.context} leave no room; "
                 "raise it, or lower context"
             )
+        wordpiece_ids(backend)
         self._backend = type(backend).from_str(backend.to_str())
         self._backend.no_truncation()
         self._backend.no_padding()
@@ -98,7 +100,11 @@ class WordpieceSpans:
 
     def _measure(self, spans: List[Tuple["_Plan", int, int]]) -> None:
         texts = [plan.doc[start:end].text for plan, start, end in spans]
-        encodings = self._backend.encode_batch(texts, add_special_tokens=False)
+        try:
+            encodings = self._backend.encode_batch(texts, add_special_tokens=False)
+        except Exception as err:
+            # The library raises exceptions of no class of their own.
+            raise unreadable(err) from err
         for (plan, start, end), encoding in zip(spans, encodings, strict=True):
             plan.set_size(start, end, encoding)
 

@@ -10,6 +10,7 @@ from spacy_transformers.data_classes import WordpieceBatch
 from thinc.types import Floats2d, Ints1d, Ints2d, Ragged
 
 from ..text.boundaries import core_ranges, token_chars
+from .pretrained import unreadable, wordpiece_ids
 
 NestedSpans = List[List[Span]]
 
@@ -19,7 +20,7 @@ class WordpieceReader:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        vocab: Dict[str, int] = tokenizer.get_vocab()
+        vocab = wordpiece_ids(tokenizer)
         # IDs may be left out, so there can be more of them than names.
         self._names = numpy.full(max(vocab.values()) + 1, "", dtype=object)
         self._names[[*vocab.values()]] = [*vocab]
@@ -37,15 +38,7 @@ class WordpieceReader:
             for all tokens of docs with spans.
         """
         flat = [span for of_doc in spans for span in of_doc]
-        encoded = self.tokenizer(
-            [span.text for span in flat],
-            add_special_tokens=True,
-            return_attention_mask=True,
-            return_offsets_mapping=self.tokenizer.is_fast,
-            return_tensors="np",
-            return_token_type_ids=None,
-            padding="longest",
-        )
+        encoded = self._encode([span.text for span in flat])
         full = encoded["input_ids"].shape[1]
         length = min(full, self.tokenizer.model_max_length)
         tokens = TokenNumbers(flat)
@@ -63,6 +56,21 @@ class WordpieceReader:
             owners, places = owners[is_core], places[is_core]
         lengths = numpy.bincount(owners, minlength=tokens.n_tokens)
         return self._batch(encoded, length), _ragged(places, lengths)
+
+    def _encode(self, texts: List[str]) -> Any:
+        try:
+            return self.tokenizer(
+                texts,
+                add_special_tokens=True,
+                return_attention_mask=True,
+                return_offsets_mapping=self.tokenizer.is_fast,
+                return_tensors="np",
+                return_token_type_ids=None,
+                padding="longest",
+            )
+        except Exception as err:
+            # The library raises exceptions of no class of their own.
+            raise unreadable(err) from err
 
     def _batch(self, encoded: Any, length: int) -> WordpieceBatch:
         arrays = {

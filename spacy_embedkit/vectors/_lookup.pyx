@@ -5,7 +5,7 @@ from damaged files: whatever is read from one and used as a position is checked 
 and a wrong one is reported. Each argument is marked in or out.
 """
 
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from murmurhash.mrmr cimport hash128_x64
 
@@ -108,7 +108,7 @@ def take_half(
     cdef Py_ssize_t i, bad = -1, o, width = table.shape[1]
     cdef const uint16_t* row
     cdef float* to
-    cdef uint32_t bits
+    cdef uint32_t bits, carries = 0
     cdef float number, scale = 5192296858534827628530496329220096.0
     if width == 0:
         return bad
@@ -121,16 +121,19 @@ def take_half(
                 continue
             row = &table[rows[i], 0]
             for o in range(width):
-                bits = (
-                    (<uint32_t>(row[o] & 0x7FFF) << 13)
-                    | (<uint32_t>(row[o] & 0x8000) << 16)
-                )
+                # The shift repeats the sign, in bits that the mask clears again.
+                bits = (<uint32_t><int><int16_t>row[o] << 13) & 0x8FFFE000U
+                # Bit 28 is set if all bits of the exponent are.
+                carries |= bits + (1 << 23)
                 memcpy(&number, &bits, sizeof(bits))
-                number *= scale
-                memcpy(&bits, &number, sizeof(bits))
-                # Without branches, so that the compiler can take several at once.
-                bits |= 0x7F800000U * <uint32_t>((row[o] & 0x7C00) == 0x7C00)
-                memcpy(&to[o], &bits, sizeof(bits))
+                to[o] = number * scale
+            if carries & (1 << 28):
+                carries = 0
+                for o in range(width):
+                    if (row[o] & 0x7C00) == 0x7C00:
+                        memcpy(&bits, &to[o], sizeof(bits))
+                        bits |= 0x7F800000U
+                        memcpy(&to[o], &bits, sizeof(bits))
     return bad
 
 

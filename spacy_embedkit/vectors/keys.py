@@ -12,7 +12,7 @@ from .file_arrays import check_layout
 
 KEY_ARRAYS = ("keys", "key_rows", "buckets")
 # Entries of a table that are checked when it is opened: blocks of them.
-N_SAMPLES, SAMPLE = 8, 1024
+N_SAMPLES, SAMPLE = 4, 1024
 
 
 def samples(n: int) -> List[slice]:

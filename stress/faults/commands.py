@@ -27,6 +27,8 @@ class Command:
     replaces: Whether a run replaces the output of an earlier one, all or nothing.
     is_ours: False for a command of spaCy that writes things of ours.
     pipeline: Where the output has a pipeline, if it has any.
+    left: Pattern of temporary files of others that a kill leaves: by default that by
+        which Python finds out where such files can be.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Command:
     replaces: bool = False
     is_ours: bool = True
     pipeline: Optional[str] = None
+    left: str = r"tmp/[a-z0-9_]{8}"
 
 
 def _pretrain(config: str) -> Callable[[Path, Place, int], list[str]]:
@@ -117,7 +120,8 @@ COMMANDS = [
     Command("pretrain-teacher", _cached("teacher", TARGETS), pretrained),
     Command("pretrain-docs-cache", _cached("docs", CACHE), pretrained),
     Command("compare", _compare, compared, has_other=False, pipeline="best"),
-    Command("save-transformer", _save, replaces=True),
+    # spacy-transformers writes a tokenizer to a temporary folder to load it.
+    Command("save-transformer", _save, replaces=True, left=r"tmp/.*"),
     Command(
         "convert",
         _vectors("convert", "{inputs}/words{which}.txt", "OUT", "-l", "en"),

@@ -33,9 +33,12 @@ def interrupt(attempt: Try) -> Optional[list[str]]:
     if code == 0:
         return attempt.check_end() or None
     if attempt.command.is_ours:
+        lines = attempt.place.messages("run").strip().splitlines()
         if code != 130:
-            troubles.append(f"exit code {code}, not 130")
-        troubles += check_messages(attempt, "run")
+            troubles.append(f"exit code {code}, not 130: {lines[-1:]}")
+        # Before a command begins, typer ends it without a word.
+        if lines:
+            troubles += check_messages(attempt, "run")
     if is_at_work(running):
         troubles.append("a process goes on")
     return troubles + attempt.check_kept() + attempt.check_again()
@@ -127,6 +130,8 @@ def two_at_once(attempt: Try) -> list[str]:
     if 0 not in codes:
         lines = attempt.place.messages("run1").strip().splitlines()
         troubles.append(f"both failed: {lines[-1] if lines else ''}")
+    if codes == [0, 0] and command.has_other and not command.replaces:
+        troubles.append("both ended well, and the result of one is lost")
     found = command.result(place.out)
     done = [which for which, code in zip(others, codes, strict=True) if code == 0]
     winners = [

@@ -4,6 +4,7 @@ import os
 import random
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Optional
@@ -29,6 +30,9 @@ def main(
     ] = "",
     faults: Annotated[str, typer.Option(help=f"Some of {', '.join(FAULTS)}.")] = "",
     seed: Annotated[int, typer.Option(help="Of the first try.")] = 0,
+    minutes: Annotated[
+        Optional[float], typer.Option(help="No try is started after that.")
+    ] = None,
 ) -> None:
     """Kill, fill, forbid, interrupt and double every command that writes.
 
@@ -49,7 +53,8 @@ def main(
         from .inputs import make_inputs
 
         make_inputs(bench.inputs)
-        table = _try_all(bench, chosen, kinds, range(seed, seed + times))
+        end = None if minutes is None else time.monotonic() + 60 * minutes
+        table = _try_all(bench, chosen, kinds, range(seed, seed + times), end)
     _print_table(table, chosen, kinds)
     if any(lost for _, lost in table.values()):
         sys.exit(1)
@@ -67,36 +72,39 @@ def _choose(option: str, names: str, known: dict) -> dict:
 
 
 def _try_all(
-    bench: Bench, commands: dict[str, Command], faults: dict[str, Fault], seeds: range
+    bench: Bench,
+    commands: dict[str, Command],
+    faults: dict[str, Fault],
+    seeds: range,
+    end: Optional[float],
 ) -> Table:
     table: Table = {}
     bar = tqdm(total=len(commands) * len(faults) * len(seeds), disable=None)
-    for command_name, command in commands.items():
-        for fault_name, fault in faults.items():
-            bar.set_description(f"{command_name} {fault_name}")
+    for fault in faults:
+        for command in commands.values():
+            bar.set_description(f"{command.name} {fault}")
             counts: Counter[str] = Counter()
             for seed in seeds:
+                if end is not None and time.monotonic() > end:
+                    break
                 try:
-                    troubles = _try(bench, command, fault_name, fault, seed)
+                    troubles = _try(bench, command, fault, faults[fault], seed)
                 except SkippedError as err:
-                    tqdm.write(f"{command_name} {fault_name}: skipped: {err}")
+                    tqdm.write(f"{command.name} {fault}: skipped: {err}")
                     break
                 except (RuntimeError, OSError) as err:
                     troubles = [f"{type(err).__name__}: {err}"]
                 bar.update()
-                if troubles is None:
-                    continue
-                counts["tried"] += 1
+                counts["tried"] += troubles is not None
                 counts["lost"] += bool(troubles)
-                again = f"--commands {command_name} --faults {fault_name} --seed {seed}"
-                for trouble in troubles:
+                again = f"--commands {command.name} --faults {fault} --seed {seed}"
+                for trouble in troubles or ():
                     tqdm.write(f"{trouble}: python -m stress faults {again}")
                 sys.stdout.flush()
+            table[command.name, fault] = counts["tried"], counts["lost"]
             if bar.disable:
-                tried, lost = counts["tried"], counts["lost"]
-                print(f"{command_name} {fault_name}: {tried} tried, {lost} lost")
-            table[command_name, fault_name] = counts["tried"], counts["lost"]
-            sys.stdout.flush()
+                print(f"{command.name} {fault}: {counts['tried']} tried, ", end="")
+                print(f"{counts['lost']} lost", flush=True)
     bar.close()
     return table
 

@@ -23,6 +23,8 @@ from .packing import SkipError
 # Address space beyond what is used once all is imported.
 MORE_MEMORY = 2 << 30
 HANG_SECONDS = 60
+# Longer than any input.
+MAX_SEED = 1 << 20
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -78,7 +80,6 @@ def fuzz_blindly(judge: Judge, args: argparse.Namespace) -> None:
     """Change the seeds, again and again."""
     rng = Random(args.seed)
     seeds = [path.read_bytes() for path in sorted(args.corpus.iterdir())]
-    current = args.crashes / "current"
     end = time.monotonic() + (args.seconds or 1e9)
     n = 0
     while time.monotonic() < end and (not args.runs or n < args.runs):
@@ -87,11 +88,8 @@ def fuzz_blindly(judge: Judge, args: argparse.Namespace) -> None:
             data = judge.reader.mutate(
                 data, rng, lambda part: spoil_randomly(part, rng)
             )
-        # What a crash leaves.
-        current.write_bytes(data)
         judge.run(data[: judge.reader.max_bytes])
         n += 1
-    current.unlink(missing_ok=True)
 
 
 def main() -> None:
@@ -135,7 +133,7 @@ def fuzz(reader: Any, atheris: Any, args: argparse.Namespace) -> None:
         return
     for i, data in enumerate(reader.seeds()):
         (args.corpus / f"seed{i}").write_bytes(data)
-    judge = Judge(reader, args.findings, Tally(args.crashes / "counts"))
+    judge = Judge(reader, args.findings, Tally(args.crashes / "counts", MAX_SEED))
     for path in sorted(args.corpus.glob("seed*")):
         # Also what is imported and cached at the first call.
         judge.run(path.read_bytes())

@@ -15,14 +15,13 @@ import typer
 from tqdm import tqdm
 
 from .child import SHARED_MEMORY, find_atheris
-from .judge import COUNTS
+from .judge import read_tally
 from .readers import NAMES
 
 DEFAULT_RUNS = 1000
 # A process that neither crashed nor finished.
 GRACE_SECONDS = 180
 MAX_CRASHES = 10
-PYTHON_ERRORS = "the process ended with"
 
 
 @dataclass
@@ -150,31 +149,29 @@ def _run_child(
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()
-    counts = crashes / "counts"
-    if counts.exists():
-        executions, accepted, _ = COUNTS.unpack(counts.read_bytes())
+    data = b""
+    if (crashes / "counts").exists():
+        executions, accepted, data = read_tally(crashes / "counts")
         result.executions += executions
         result.accepted += accepted
     if code == 0:
         return True
     result.crashes += 1
-    _keep_crash(result, code, findings / result.reader, crashes)
+    _keep_crash(code, findings / result.reader, (crashes / "log"), data)
     return False
 
 
-def _keep_crash(result: Result, code: int, folder: Path, crashes: Path) -> None:
+def _keep_crash(code: int, folder: Path, log_file: Path, data: bytes) -> None:
     """Keep the input of a crash, one for each place that it comes from."""
-    log = (crashes / "log").read_text("utf8", "replace")
-    found = [p for p in crashes.iterdir() if p.name not in ("log", "counts")]
+    log = log_file.read_text("utf8", "replace")
     place = _crash_place(log)
     folder.mkdir(parents=True, exist_ok=True)
     name = "crash-" + "".join(c if c.isalnum() else "-" for c in place)[-60:]
     target = folder / f"{name}.bin"
-    data = found[0].read_bytes() if found else b""
     if not target.exists() or len(data) < target.stat().st_size:
         target.write_bytes(data)
-    last = log.strip().splitlines()[-1] if not found and log.strip() else ""
-    text = f"crash: {PYTHON_ERRORS} {code} in {place} {last[:200]}\n"
+    last = [line for line in log.strip().splitlines() if "Extension" not in line][-1:]
+    text = f"crash: it ended with {code} in {place} {''.join(last)[:200]}\n"
     target.with_suffix(".txt").write_text(text, "utf8")
 
 

@@ -8,7 +8,7 @@ import time
 import traceback
 from pathlib import Path
 from types import TracebackType
-from typing import Optional
+from typing import Optional, Tuple
 
 from .base import Reader, WrongNumberError
 from .packing import SkipError
@@ -16,23 +16,34 @@ from .packing import SkipError
 # Memory that an input may take, whatever its size: streams are read in blocks of up to
 # 16 MB, and 100 MB of packed data are not a bomb yet.
 MAX_MEMORY = 300 << 20
-# Executions, accepted inputs and findings of a process, also of one that crashed.
+# Executions, accepted inputs and size of the current one, which comes next.
 COUNTS = struct.Struct("<3Q")
 PACKAGE = "spacy_embedkit"
 
 
 class Tally:
-    """Counts in a file that outlives a crash."""
+    """Counts and the current input, in a file that outlives a crash."""
 
-    def __init__(self, path: Path) -> None:
-        path.write_bytes(bytes(COUNTS.size))
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        size = COUNTS.size + max_bytes
+        path.write_bytes(bytes(size))
         with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), COUNTS.size)
-        self.executions = self.accepted = self.findings = 0
+            self._map = mmap.mmap(file.fileno(), size)
+        self.executions = self.accepted = 0
 
-    def write(self) -> None:
-        """Write the counts."""
-        COUNTS.pack_into(self._map, 0, self.executions, self.accepted, self.findings)
+    def begin(self, data: bytes) -> None:
+        """Count an input, and keep it until the next one."""
+        self.executions += 1
+        COUNTS.pack_into(self._map, 0, self.executions, self.accepted, len(data))
+        kept = data[: len(self._map) - COUNTS.size]
+        self._map[COUNTS.size : COUNTS.size + len(kept)] = kept
+
+
+def read_tally(path: Path) -> Tuple[int, int, bytes]:
+    """Return the executions, the accepted inputs, and the last input."""
+    data = path.read_bytes()
+    executions, accepted, size = COUNTS.unpack_from(data)
+    return executions, accepted, data[COUNTS.size :][:size]
 
 
 class Judge:
@@ -48,8 +59,7 @@ class Judge:
 
     def run(self, data: bytes) -> bool:
         """Run the reader on an input; return whether it was one."""
-        self.tally.executions += 1
-        self.tally.write()
+        self.tally.begin(data)
         memory, start = _peak(), time.process_time()
         finding = None
         try:
@@ -86,8 +96,6 @@ class Judge:
         name = hashlib.blake2b(kind.encode(), digest_size=6).hexdigest()
         if len(data) >= self._sizes.get(name, 1 << 62):
             return
-        self.tally.findings += name not in self._sizes
-        self.tally.write()
         self._sizes[name] = len(data)
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / f"{name}.bin").write_bytes(data)

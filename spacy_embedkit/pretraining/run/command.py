@@ -12,6 +12,7 @@ from thinc.api import Config
 
 from ...checks import InputError
 from ...io import describe_os_error
+from ...text.corpus import RawTextCorpus
 from .checkpoint_contents import check_contents
 from .held_out import HeldOutSample
 from .loop import Run
@@ -174,8 +175,11 @@ def _survey(parts: RunParts, data: TrainingData, say: Say) -> None:
     say(
         f"{found.n_docs:,} documents with {found.n_words:,} words"
         + (f", {found.n_empty:,} empty" if found.n_empty else "")
+        + f"; mean {found.n_words / found.n_docs:.1f}, longest {found.longest:,}"
         + f"; held out: {len(data.held_out):,} with {n_held_out:,}"
     )
+    if isinstance(parts.reader, RawTextCorpus):
+        say(parts.reader.describe())
     if found.longest > LONG_DOC:
         say(
             f"the longest document has {found.longest:,} words, which takes memory; "

@@ -14,6 +14,7 @@ from thinc.config import ConfigValidationError
 from ...checks import InputError, one_line
 from ...transformer.windows import RULE
 from ..weights.tok2vec_hooks import find_layer
+from .config_blocks import check_blocks, not_a_setting, own_block
 from .training_data import Reader
 
 BLOCK = "embedkit.pretrain"
@@ -88,22 +89,14 @@ class RunParts:
 
 def read_settings(config: Config) -> RunSettings:
     """Return the settings of the block; raise InputError naming one that is wrong."""
-    own: Any = config.get("embedkit", {})
-    block = own.get("pretrain", {}) if isinstance(own, dict) else own
-    if not isinstance(block, dict):
-        raise InputError(
-            f"[{BLOCK}] is {block!r}, but it has to be a block of settings"
-        )
+    block = own_block(config)
     try:
         return RunSettings(**block)
     except ValidationError as err:
         first: Dict[str, Any] = dict(err.errors()[0])
         name = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            choices = ", ".join(RunSettings.model_fields)
-            raise InputError(
-                f"[{BLOCK}] has {name}, which is not a setting; choose from {choices}"
-            ) from err
+            raise not_a_setting(f"[{BLOCK}]", name, RunSettings.model_fields) from err
         raise InputError(
             f"[{BLOCK}] {name} is {first['input']!r}: {first['msg'].lower()}"
         ) from err
@@ -116,18 +109,14 @@ def build_parts(config: Config, use_gpu: int = -1) -> RunParts:
     Raises: InputError with the cause in one line; ConfigValidationError.
     """
     settings = read_settings(config)
-    if not config.get("pretraining"):
-        raise InputError(
-            "the config has no [pretraining]; add one by "
-            "python -m spacy init fill-config CONFIG NEW --pretraining"
-        )
+    check_blocks(config)
     config = config.copy()
     # These weights are what the run makes.
     config["initialize"]["init_tok2vec"] = None
-    seed = config["training"]["seed"]
+    seed = config["training"].get("seed")
     if seed is not None:
         fix_random_seed(seed)
-    allocator = config["training"]["gpu_allocator"]
+    allocator = config["training"].get("gpu_allocator")
     if use_gpu >= 0 and allocator:
         set_gpu_allocator(allocator)
     try:
@@ -138,7 +127,8 @@ def build_parts(config: Config, use_gpu: int = -1) -> RunParts:
         # spaCy says that the model can't be made; why is in the cause.
         cause = err.__cause__ or err.__context__
         why = cause if isinstance(cause, ValueError) else err
-        raise InputError(f"the config can't be used: {one_line(why)}") from err
+        missing = "there is no " if isinstance(why, KeyError) else ""
+        raise InputError(f"the config can't be used: {missing}{one_line(why)}") from err
 
 
 def _build(config: Config, settings: RunSettings, seed: int) -> RunParts:
@@ -157,6 +147,11 @@ def _build(config: Config, settings: RunSettings, seed: int) -> RunParts:
             "have; name a block such as corpora.pretrain"
         ) from err
     reader = registry.resolve({"corpus": corpus})["corpus"]
+    if not callable(reader):
+        raise InputError(
+            f"[pretraining] corpus is {block['corpus']!r}, which is not a reader; name "
+            "a block such as corpora.pretrain, with @readers in it"
+        )
     layer = find_layer(nlp, "[pretraining]", block["component"], block["layer"])
     if layer.name in TRANSFORMERS or "Transformer" in type(layer).__name__:
         raise InputError(

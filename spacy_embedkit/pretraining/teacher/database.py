@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 
-from ...checks import InputError
+from ...checks import InputError, one_line
 from ...io import describe_os_error
 
 DATABASE = "targets.sqlite"
@@ -48,10 +48,13 @@ def database_errors(folder: Path) -> Iterator[None]:
     """Turn errors of SQLite into one line."""
     try:
         yield
-    except sqlite3.OperationalError as err:
-        raise failed(f"{folder}: {err}") from err
-    except sqlite3.DatabaseError as err:
-        raise damaged(folder, str(err)) from err
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as err:
+        # Of errors of operation, those of a statement or a text are the tables' fault.
+        code = getattr(err, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        is_ours = isinstance(err, sqlite3.OperationalError)
+        if is_ours and code != sqlite3.SQLITE_ERROR:
+            raise failed(f"{folder}: {err}") from err
+        raise damaged(folder, one_line(err)) from err
 
 
 def check_database(database: sqlite3.Connection, folder: Path, settings: str) -> None:

@@ -146,7 +146,7 @@ class _Collector:
             place = self._place(batch, int(numpy.argmin(good)))
             if not self.skip_bad:
                 raise InputError(
-                    f"{place}: the word is empty, or holds a NUL or half of a "
+                    f"{place}: the word is empty or holds a NUL, or half of a "
                     "surrogate pair; fix it, or pass --skip-bad to leave such rows out"
                 )
             self._count("without a word left out", int((~good).sum()))

@@ -2,6 +2,7 @@
 
 import sys
 import zipfile
+from contextlib import ExitStack
 from typing import IO, BinaryIO, Dict, Iterator, List, Optional, Sequence, cast
 
 import numpy
@@ -95,8 +96,9 @@ def _npz_batches(
     words: Optional[List[str]],
 ) -> Iterator[Batch]:
     n_rows, width = arrays[names[0]].shape
-    with unpacking(input.label), zipfile.ZipFile(input.local()) as archive:
-        files = [archive.open(name) for name in names]
+    with unpacking(input.label), ExitStack() as stack:
+        archive = stack.enter_context(zipfile.ZipFile(input.local()))
+        files = [stack.enter_context(archive.open(name)) for name in names]
         for file, name in zip(files, names, strict=True):
             file.read(arrays[name].offset)
         step = rows_per_batch(width)
@@ -114,7 +116,6 @@ def _npz_batches(
         for file in files:
             # Reading to the end verifies the checksum.
             file.read(1)
-            file.close()
 
 
 def _read_array(file: IO[bytes], array: FileArray, n: int, label: str) -> NDArray:

@@ -66,7 +66,7 @@ def open_input(path: str, member: Optional[str] = None) -> Input:
     opener: Optional[Opener] = None
     if head.startswith(ZIP) and not is_npz(label, file):
         label, opener = zip_member(label, file, member)
-    elif is_tar(file):
+    elif is_tar(file, head):
         label, opener = tar_member(label, file, member)
     elif member is not None:
         raise InputError(

@@ -129,9 +129,14 @@ def is_npz(label: str, file: Path) -> bool:
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 
-def is_tar(file: Path) -> bool:
-    """Return whether the file is a tar archive, maybe compressed."""
+def is_tar(file: Path, head: bytes) -> bool:
+    """Return whether a file that begins like this is a tar archive, maybe compressed.
+
+    Other data could be taken for that of an old program which asks for much memory.
+    """
     try:
+        if decompressor(head) is None:
+            tarfile.TarInfo.frombuf(head[:512], "utf8", "surrogateescape")
         return tarfile.is_tarfile(file)
     except _BROKEN:
         # Broken data that may be compressed: reading it finds the place.
@@ -172,8 +177,9 @@ def _tar_members(
     for i, info in enumerate(archive):
         if i == MAX_MEMBERS or archive.offset > limit:
             raise InputError(
-                f"{label}: holds more than {MAX_MEMBERS:,} files, or unpacks to more "
-                f"than {MAX_RATIO} times its size; unpack it yourself if you trust it"
+                f"{label}: unpacks to more than {MAX_RATIO} times the bytes of the "
+                f"file, or more than {MAX_MEMBERS:,} files; unpack it yourself if you "
+                "trust it"
             )
         if info.isreg():
             members[info.name] = info

@@ -21,13 +21,9 @@ from spacy_embedkit.pretraining.run.run_folder import (
     VERSION,
     RunFolder,
 )
+from spacy_embedkit.pretraining.teacher.database import DATABASE, FORMAT, TABLES
 from spacy_embedkit.pretraining.teacher.reduction import Reduction
-from spacy_embedkit.pretraining.teacher.store import (
-    DATABASE,
-    FORMAT,
-    TABLES,
-    TargetStore,
-)
+from spacy_embedkit.pretraining.teacher.store import TargetStore
 from spacy_embedkit.pretraining.weights.fit import check_fit
 from tests.helpers.pretraining_runs import make_config, own, sample_texts, write_jsonl
 
@@ -98,7 +94,9 @@ class Store(Reader):
         try:
             database.execute("PRAGMA page_size = 512")
             database.execute("PRAGMA synchronous = OFF")
-            database.executescript(TABLES)
+            database.execute("BEGIN IMMEDIATE")
+            for name, columns in TABLES.items():
+                database.execute(f"CREATE TABLE {name} {columns}")
             about = [tree["settings"], tree["n_bytes"]]
             database.execute("INSERT INTO about VALUES (?, ?)", about)
             for key, crc, blob in tree["targets"]:

@@ -21,8 +21,9 @@ from spacy_embedkit.vectors.keys import KeyRows, Words
 from spacy_embedkit.vectors.mapped import MappedVectors
 from spacy_embedkit.vectors.ngrams import Ngrams
 from spacy_embedkit.vectors.rows import ProductRows
+from spacy_embedkit.vectors.saving import write_table
 from spacy_embedkit.vectors.sources.source import Batch, Source
-from spacy_embedkit.vectors.table import FOLDER, Table, open_table, write_table
+from spacy_embedkit.vectors.table import FOLDER, Table, open_table
 
 from ..base import Reader, WrongNumberError, same
 from ..packing import SkipError, pack_folder, unpack, write_folder

@@ -1,25 +1,21 @@
-"""A pytest plugin that runs the tests of spacy-transformers on our layers.
+"""Our layers in place of those of spacy-transformers."""
 
-With `--ours`, what spacy-transformers registers and exports is ours. The outcome of
-each test, and the modules of the layers that were in it, go to the file `--outcomes`.
-"""
-
-import json
 import sys
-from collections import defaultdict
+from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
+from typing import Any
 
 import spacy_transformers
 from spacy.util import registry
 from spacy_transformers import architectures, layers
 from spacy_transformers.layers import transformer_model
-from thinc.api import chain
+from thinc.api import Model, chain
 
 from spacy_embedkit.transformer import builders as ours
 from spacy_embedkit.transformer import listener, model
 
-OUTCOMES: dict[str, dict] = defaultdict(lambda: {"outcome": "passed", "layers": []})
+from .notes import note
+
 STOCK, OURS = "spacy-transformers", "spacy-embedkit"
 MODEL = "TransformerModel"
 # Functions of spacy_transformers.architectures, which its entry points name.
@@ -32,60 +28,37 @@ FUNCTIONS = {
     "Tok2VecTransformer.v2": "transformer_tok2vec_v2",
     "Tok2VecTransformer.v3": "transformer_tok2vec_v3",
 }
-running = "no test"
 
 
-def pytest_addoption(parser):
-    parser.addoption("--ours", action="store_true")
-    parser.addoption("--outcomes", type=Path)
-
-
-def pytest_configure(config):
+def put_in_place(variant: str) -> Callable[[], Any]:
+    """Put our layers in place, unless the variant is stock."""
     record(transformer_model.TransformerModel, "__init__")
     record(transformer_model, "forward")
     record(model, "forward")
     record(sys.modules["spacy_transformers.layers.trfs2arrays"], "forward")
     record(listener, "forward")
-    if config.getoption("ours"):
-        substitute()
+    if variant != "stock":
+        replace_layers()
+    return lambda: None
 
 
-def pytest_runtest_logstart(nodeid):
-    global running
-    running = nodeid
-    OUTCOMES[nodeid]["outcome"] = "passed"
-
-
-def pytest_runtest_logreport(report):
-    if report.outcome != "passed":
-        OUTCOMES[report.nodeid]["outcome"] = f"{report.outcome}: {report.longreprtext}"
-
-
-def pytest_sessionfinish(session):
-    path = session.config.getoption("outcomes")
-    path.write_text(json.dumps(OUTCOMES), encoding="utf8")
-
-
-def record(owner, name):
+def record(owner: Any, name: str) -> None:
     """Note the layers that a function is run for, by the modules that define them."""
     function = getattr(owner, name)
 
     @wraps(function)
-    def run_and_note(model, *args, **settings):
+    def run_and_note(model: Model, *args: Any, **settings: Any) -> Any:
         is_plain = type(model).__name__ == "Model"
-        module = function.__module__ if is_plain else type(model).__module__
-        noted = OUTCOMES[running]["layers"]
-        if module not in noted:
-            noted.append(module)
+        note(function.__module__ if is_plain else type(model).__module__)
         return function(model, *args, **settings)
 
     setattr(owner, name, run_and_note)
 
 
-def substitute():
+def replace_layers() -> None:
     """Put ours under the names of stock, wherever its tests may take them from."""
     build_model = named_like_stock(ours.build_transformer_model_v1)
-    builders = {
+    builders: dict[str, Callable] = {
         MODEL: build_model,
         "TransformerListener": ours.build_transformer_listener_v1,
         "Tok2VecTransformer": ours.build_tok2vec_transformer_v1,
@@ -102,22 +75,22 @@ def substitute():
 
         __call__ = staticmethod(build_model)
 
-        def __instancecheck__(cls, instance):
+        def __instancecheck__(cls, instance: Any) -> bool:
             return isinstance(instance, model.TransformerModel)
 
     for module in (spacy_transformers, layers, architectures):
         setattr(module, MODEL, LikeOurs(MODEL, (), {}))
 
 
-def named_like_stock(build):
+def named_like_stock(build: Callable) -> Callable:
     """Name what a replaced listener becomes as the tests expect it."""
 
     @wraps(build)
-    def build_and_rename(*args, **settings):
+    def build_and_rename(*args: Any, **settings: Any) -> Model:
         model = build(*args, **settings)
         replace = model.attrs["replace_listener_cfg"]
 
-        def replace_and_rename(transformer, listener):
+        def replace_and_rename(transformer: Model, listener: Model) -> dict:
             config = replace(transformer, listener)
             assert config["@architectures"] == f"{OURS}.Tok2VecTransformer.v1"
             return {**config, "@architectures": f"{STOCK}.Tok2VecTransformer.v3"}
@@ -128,11 +101,11 @@ def named_like_stock(build):
     return build_and_rename
 
 
-def flat(build):
+def flat(build: Callable) -> Callable:
     """Chain the layers one beside the other, as stock did before its third version."""
 
     @wraps(build)
-    def build_flat(*args, **settings):
+    def build_flat(*args: Any, **settings: Any) -> Model:
         transformer, tokens = build(*args, **settings).layers
         return chain(*transformer.layers, tokens)
 
