@@ -322,3 +322,11 @@ def test_processes_get_the_same():
     expected = annotation(list(nlp.pipe(TEXTS)))
     accelerate(nlp)
     assert annotation(list(nlp.pipe(TEXTS, n_process=2, batch_size=4))) == expected
+
+
+def test_doc_of_another_vocab_gets_the_strings():
+    lemmatizer = make_lemmatizer(Lemmatizer, "lookup", tables=lookups(sat="never seen"))
+    accelerate_component(lemmatizer)
+    other = spacy.blank("en")
+    doc = lemmatizer(other.make_doc("sat"))
+    assert doc[0].lemma_ == "never seen"

@@ -93,57 +93,59 @@ class CachedLemmatizer(Lemmatizer):
 
     def __call__(self, doc: Doc) -> Doc:
         """Set the lemmas of a doc, in place."""
-        lemmas = self._find_lemmas([doc])
-        if lemmas is None:
+        if not self._set_lemmas([doc]):
             return super().__call__(doc)
-        doc.from_array([LEMMA], lemmas)
         return doc
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Set the lemmas of a stream of docs, in place."""
         for batch in minibatch(stream, size=batch_size):
             docs = list(batch)
-            lemmas = self._find_lemmas(docs)
-            if lemmas is None:
+            if self._set_lemmas(docs):
+                yield from docs
+            else:
                 yield from super().pipe(docs, batch_size=batch_size)
-                continue
-            end = 0
-            for doc in docs:
-                start, end = end, end + len(doc)
-                doc.from_array([LEMMA], lemmas[start:end])
-                yield doc
 
-    def _find_lemmas(self, docs: List[Doc]) -> Any:
-        """Return the lemmas of all tokens, (N,) uint64.
+    def _set_lemmas(self, docs: List[Doc]) -> bool:
+        """Set the lemmas of all tokens; return False if spaCy's own code has to.
 
-        None if spaCy's own code has to set them: after an error, too, which happens
-        again there, at the same token.
+        That is after an error, too, which happens again there, at the same token.
         """
         kind = _kind(type(self), self.mode)
         own = getattr(type(self), f"{self.mode}_lemmatize", None)
         is_known = getattr(self.lemmatize, "__func__", None) is own
         if kind is None or not is_known or not self._validated:
-            return None
-        arrays = [doc.to_array([*kind.attrs, LEMMA]) for doc in docs]
+            return False
+        columns: Any = [*kind.attrs, LEMMA]
+        arrays = [doc.to_array(columns) for doc in docs]
         values = numpy.concatenate(arrays)
-        found = values[:, -1].copy()
-        is_open = numpy.ones(len(found), bool) if self.overwrite else found == 0
-        places = numpy.flatnonzero(is_open)
-        keys = list(zip(*values[places, :-1].T.tolist(), strict=True))
-        lemmas = {}
-        if kind.kept is not None:
-            lemmas = self._find_memo().lemmas
-        if missing := set(keys).difference(lemmas):
+        is_open = (values[:, -1] == 0) | self.overwrite
+        places = numpy.flatnonzero(is_open).tolist()
+        keys: List[Key] = list(zip(*values[places, :-1].T.tolist(), strict=True))
+        lemmas = {} if kind.kept is None else self._find_memo().lemmas
+        known = {key: lemmas.get(key) for key in keys}
+        if missing := {key for key, lemma in known.items() if lemma is None}:
             try:
-                new = self._lemmatize(docs, keys, missing, places.tolist())
+                new = self._lemmatize(docs, keys, missing, places)
             except Exception:
-                return None
+                return False
             self._keep(kind, new)
-            lemmas = {**{key: lemmas[key] for key in {*keys} - missing}, **new}
-        # Strings may have been removed since, as at the end of a memory zone.
-        ids = {text: self.vocab.strings.add(text) for text in {lemmas[k] for k in keys}}
-        found[places] = [ids[lemmas[key]] for key in keys]
-        return found
+            known.update(new)
+        texts: Dict[int, Any] = {
+            place: known[key] for place, key in zip(places, keys, strict=True)
+        }
+        end = 0
+        for doc, array in zip(docs, arrays, strict=True):
+            start, end = end, end + len(doc)
+            # Strings may have been removed since, as at the end of a memory zone.
+            add = doc.vocab.strings.add
+            ids = [
+                add(texts[place]) if place in texts else lemma
+                for place, lemma in enumerate(array[:, -1].tolist(), start)
+            ]
+            found: Any = numpy.asarray(ids, dtype="uint64")
+            doc.from_array([LEMMA], found)
+        return True
 
     def _lemmatize(
         self, docs: List[Doc], keys: List[Key], missing: set, places: List[int]

@@ -62,9 +62,9 @@ def main(
         bool, typer.Option("--list", help="List the readers.")
     ] = False,
 ) -> None:
-    """Feed damaged and hostile files to everything that reads one.
+    r"""Feed damaged and hostile files to everything that reads one.
 
-    With atheris (pip install 'spacy-embedkit\\[fuzz]') coverage guides the changes;
+    With atheris (pip install 'spacy-embedkit\[fuzz]') coverage guides the changes;
     without it, valid files are changed at random. A finding is a crash, a hang, memory
     far beyond the input's size, an exception that is not documented, or another number
     than a plain reading of the same bytes gives. Exits with 1 if there is any.
