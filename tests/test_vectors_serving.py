@@ -1,6 +1,7 @@
 """Pipelines on our tables: trained, packaged, and shared by processes."""
 
 import json
+import pickle
 import subprocess
 import sys
 
@@ -12,7 +13,13 @@ from spacy.cli.package import package
 from spacy.cli.train import train
 from spacy.tokens import DocBin
 
-from .helpers.vector_tables import WORDS, make_folder, make_rows, make_source
+from .helpers.vector_tables import (
+    WORDS,
+    make_folder,
+    make_ngram_source,
+    make_rows,
+    make_source,
+)
 
 CONFIG = """
 [nlp]
@@ -187,3 +194,23 @@ def test_rows_move_to_the_gpu_and_back(tmp_path):
     assert_array_equal(found.get(), expected)
     vectors.to_ops(NumpyOps())
     assert isinstance(vectors.get_batch(WORDS), numpy.ndarray)
+
+
+def test_new_words_have_vectors_in_a_pickled_pipeline(tmp_path):
+    nlp = spacy.load(make_folder(tmp_path / "ngrams", make_ngram_source()))
+    expected = nlp("unheard before")[0].vector
+    copied = nlp
+    for _ in range(3):
+        copied = pickle.loads(pickle.dumps(copied))
+        assert_array_equal(copied("unheard before")[0].vector, expected)
+    other = spacy.blank("en")
+    other.vocab.vectors = pickle.loads(pickle.dumps(nlp.vocab.vectors))
+    other = pickle.loads(pickle.dumps(other))
+    assert_array_equal(other("unheard before")[0].vector, expected)
+
+
+def test_similar_words_are_in_the_strings_of_a_pickled_pipeline(tmp_path):
+    nlp = spacy.load(make_folder(tmp_path / "words"))
+    copied = pickle.loads(pickle.dumps(nlp))
+    keys, _, _ = copied.vocab.vectors.most_similar(make_rows()[:1], n=2)
+    assert [copied.vocab.strings[key] for key in keys[0].tolist()][0] == WORDS[0]

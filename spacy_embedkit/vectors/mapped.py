@@ -78,6 +78,8 @@ class MappedVectors(TableVectors):
         unseen: Unseen = "zeros",
     ) -> None:
         self.strings = StringStore() if strings is None else strings
+        # A vocab that spaCy unpickles gives its vectors the strings of another.
+        self._other_strings: Tuple[StringStore, ...] = ()
         self.unseen = unseen
         self.table = Table() if table is None else table
 
@@ -157,7 +159,7 @@ class MappedVectors(TableVectors):
         distinct = keys[first]
 
         def compute(positions: NDArray) -> NDArray:
-            words = [self.strings.as_string(int(key)) for key in distinct[positions, 0]]
+            words = [self._text(int(key)) for key in distinct[positions, 0]]
             return cast(Any, embed_words(ngrams, rows, words))
 
         if isinstance(rows, DeviceRows):
@@ -165,6 +167,12 @@ class MappedVectors(TableVectors):
         else:
             found = self._cache.get(distinct, [self.identity], compute)
         return ops.gather_rows(get_array_ops(found), found, inverse)
+
+    def _text(self, key: int) -> str:
+        for strings in self._other_strings:
+            if key not in self.strings and key in strings:
+                return strings.as_string(key)
+        return self.strings.as_string(key)
 
     def most_similar(
         self, queries: Any, *, batch_size: int = 1024, n: int = 1, sort: bool = True
@@ -178,7 +186,8 @@ class MappedVectors(TableVectors):
         rows, scores = nearest.most_similar(self.table, queries, n, batch_size)
         keys = nearest.keys_of_rows(self.table, rows.reshape(-1)).reshape(rows.shape)
         for row in numpy.unique(rows):
-            self.strings.add(self.word(int(row)))
+            for strings in (self.strings, *self._other_strings):
+                strings.add(self.word(int(row)))
         return keys, rows, scores
 
     def to_ops(self, ops: Ops) -> None:
@@ -225,12 +234,14 @@ class MappedVectors(TableVectors):
             }
         else:
             state = {"bytes": self.to_bytes()}
+        state["strings"] = (self.strings, *self._other_strings)
         return unpickle_vectors, ({**state, "unseen": self.unseen},)
 
 
 def unpickle_vectors(state: Dict[str, Any]) -> MappedVectors:
     """Make the vectors that __reduce__ described."""
     vectors = MappedVectors(unseen=state["unseen"])
+    vectors._other_strings = state["strings"]
     if "bytes" in state:
         return vectors.from_bytes(state["bytes"])
     vectors.table = open_table(Path(state["folder"]))
