@@ -213,4 +213,4 @@ def test_similar_words_are_in_the_strings_of_a_pickled_pipeline(tmp_path):
     nlp = spacy.load(make_folder(tmp_path / "words"))
     copied = pickle.loads(pickle.dumps(nlp))
     keys, _, _ = copied.vocab.vectors.most_similar(make_rows()[:1], n=2)
-    assert [copied.vocab.strings[key] for key in keys[0].tolist()][0] == WORDS[0]
+    assert copied.vocab.strings[int(keys[0, 0])] == WORDS[0]

@@ -169,9 +169,11 @@ class MappedVectors(TableVectors):
         return ops.gather_rows(get_array_ops(found), found, inverse)
 
     def _text(self, key: int) -> str:
-        for strings in self._other_strings:
-            if key not in self.strings and key in strings:
-                return strings.as_string(key)
+        strings: Any
+        for strings in (self.strings, *self._other_strings):
+            if key in strings:
+                return str(strings.as_string(key))
+        # Raises spaCy's error.
         return self.strings.as_string(key)
 
     def most_similar(
