@@ -157,6 +157,20 @@ def test_error_of_a_doc_goes_to_the_handler_and_the_others_go_on():
     assert broken in failed
 
 
+def test_doc_with_a_tag_that_is_no_string_fails_alone():
+    ruler = AttributeRuler(NLP.vocab)
+    ruler.add([[{"TAG": {"REGEX": "N"}}]], {"POS": "X"})
+    accelerate_component(ruler)
+    failed = []
+    ruler.set_error_handler(lambda name, pipe, docs, err: failed.extend(docs))
+    docs = [make_doc([("cats", "NN", "NOUN", "")]) for _ in range(3)]
+    docs[1].from_array(["TAG"], numpy.asarray([12345], dtype="uint64"))
+    broken = docs[1]
+    done = list(ruler.pipe(docs))
+    assert failed == [broken]
+    assert [doc[0].pos_ for doc in done if doc is not None] == ["X", "X"]
+
+
 def lookups(**more):
     tables = Lookups()
     tables.add_table("lemma_lookup", {"cats": "cat", "sat": "sit", **more})

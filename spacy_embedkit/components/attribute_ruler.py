@@ -7,7 +7,7 @@ from spacy.tokens import Doc
 from spacy.util import minibatch
 
 from .patterns import UnknownPatternError
-from .rules import RuleTable
+from .rules import Change, RuleTable
 
 TABLE = "_embedkit_table"
 
@@ -21,24 +21,36 @@ class CachedAttributeRuler(AttributeRuler):
 
     def __call__(self, doc: Doc) -> Doc:
         """Apply the rules to a doc, in place."""
-        table = self._find_table()
-        if table is None:
+        changes = self._match([doc])
+        if changes is None:
             return super().__call__(doc)
         # None after an error that was handled, as in spaCy.
-        return next(self._apply(table, [doc]), None)  # type: ignore[return-value]
+        return next(self._apply(changes), None)  # type: ignore[return-value]
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Apply the rules to a stream of docs, in place."""
-        for docs in minibatch(stream, size=batch_size):
-            table = self._find_table()
-            if table is None:
+        for batch in minibatch(stream, size=batch_size):
+            docs = list(batch)
+            changes = self._match(docs)
+            if changes is None:
                 yield from super().pipe(docs, batch_size=batch_size)
             else:
-                yield from self._apply(table, list(docs))
+                yield from self._apply(changes)
 
-    def _apply(self, table: RuleTable, docs: List[Doc]) -> Iterator[Doc]:
+    def _match(self, docs: List[Doc]) -> Optional[List[Change]]:
+        """Return what the rules do; None if spaCy's own code has to tell.
+
+        That is after an error, too, which happens again there, at the same doc.
+        """
+        table = self._find_table()
+        try:
+            return table.match(docs) if table else None
+        except Exception:
+            return None
+
+    def _apply(self, changes: List[Change]) -> Iterator[Doc]:
         handle_error = self.get_error_handler()
-        for change in table.match(docs):
+        for change in changes:
             try:
                 change.apply()
             except Exception as err:

@@ -66,7 +66,9 @@ class Column:
                 if condition.regex is not None:
                     row &= (bits >> regexes.index(condition.regex) & 1).astype(bool)
                 else:
-                    is_named = numpy.isin(self._listed, list(condition.values))
+                    # Of one dtype: others are compared as floats.
+                    values = numpy.asarray([*condition.values], dtype="uint64")
+                    is_named = numpy.isin(self._listed, values)
                     is_named = numpy.concatenate([[False], is_named])[place]
                     row &= is_named != condition.is_negated
 
