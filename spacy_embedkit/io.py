@@ -8,12 +8,12 @@ import shutil
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, BinaryIO, Collection, Iterator, Union, cast
+from typing import Any, BinaryIO, Collection, Iterator, Tuple, Union, cast
 
 import srsly
 
 from .checks import InputError, one_line
-from .locks import exclusive, is_same, remove_unlocked, try_lock
+from .locks import create_locked, exclusive, remove_unlocked
 
 # Files that an error names, of those that would be lost.
 MAX_NAMES = 5
@@ -44,8 +44,12 @@ def write_atomic(path: Path, *parts: bytes) -> None:
     Raises: OSError from the system.
     """
     _remove_left(path)
-    file = _create_locked(path)
-    partial = Path(file.name)
+
+    def create() -> Tuple[BinaryIO, Path]:
+        partial = _private(path, "partial")
+        return partial.open("xb"), partial
+
+    file, partial = create_locked(create)
     try:
         with file:
             for part in parts:
@@ -63,19 +67,6 @@ def write_atomic(path: Path, *parts: bytes) -> None:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
-
-
-def _create_locked(path: Path) -> BinaryIO:
-    """Create a file next to path that this process alone writes and has locked."""
-    while True:
-        partial = _private(path, "partial")
-        file = partial.open("xb")
-        with suppress(OSError):
-            try_lock(file)
-        if is_same(file, partial):
-            return file
-        # Removed by another process, before it was locked.
-        file.close()
 
 
 def _private(path: Path, kind: str) -> Path:
@@ -196,12 +187,16 @@ def work_folder(target: Path) -> Iterator[Path]:
     for left in _find_left(target, "work"):
         if remove_unlocked(left / "lock"):
             shutil.rmtree(left, ignore_errors=True)
-    folder = _private(target, "work")
-    folder.mkdir(parents=True)
+
+    def create() -> Tuple[BinaryIO, Path]:
+        folder = _private(target, "work")
+        folder.mkdir(parents=True)
+        return (folder / "lock").open("xb"), folder / "lock"
+
+    file, lock = create_locked(create)
+    folder = lock.parent
     try:
-        with (folder / "lock").open("wb") as file:
-            with suppress(OSError):
-                try_lock(file)
+        with file:
             try:
                 (folder / "files").mkdir()
                 yield folder / "files"

@@ -5,7 +5,7 @@ import os
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, BinaryIO, Callable, Iterator, Tuple
 
 from .checks import InputError
 
@@ -72,6 +72,26 @@ def exclusive(path: Path) -> Iterator[bool]:
         with suppress(OSError):
             if lock.stat().st_size == 0:
                 lock.unlink()
+        file.close()
+
+
+def create_locked(
+    create: Callable[[], Tuple[BinaryIO, Path]],
+) -> Tuple[BinaryIO, Path]:
+    """Create a file that remove_unlocked leaves alone until it is closed.
+
+    create: Opens a new file, of another name each time, and returns it with its path.
+    """
+    while True:
+        file, path = create()
+        try:
+            is_locked = try_lock(file)
+        except OSError:
+            # Without locks, nothing is removed.
+            return file, path
+        if is_locked and is_same(file, path):
+            return file, path
+        # Taken for a left one, and removed, before it was locked.
         file.close()
 
 

@@ -193,7 +193,6 @@ def test_without_locks_nothing_is_removed(tmp_path, monkeypatch):
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(locks, "try_lock", fail)
-    monkeypatch.setattr(io, "try_lock", fail)
     left = tmp_path / f".out.{LEFT}.partial"
     left.mkdir()
     (tmp_path / f".file.{LEFT}.partial").touch()

@@ -10,11 +10,11 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Callable, Optional, cast
+from typing import BinaryIO, Callable, Optional, Tuple, cast
 
 from ...checks import InputError
 from ...io import describe_os_error
-from ...locks import remove_unlocked, try_lock
+from ...locks import create_locked, remove_unlocked
 from .unpacking import (
     BUFFER,
     ZIP,
@@ -130,24 +130,26 @@ def _save(stream: BinaryIO, label: str) -> Path:
     folder = tempfile.gettempdir()
     for left in Path(folder).glob(f"{PREFIX}*"):
         remove_unlocked(left)
-    handle, name = tempfile.mkstemp(prefix=PREFIX, dir=folder)
-    out = os.fdopen(handle, "wb")
+
+    def create() -> Tuple[BinaryIO, Path]:
+        handle, name = tempfile.mkstemp(prefix=PREFIX, dir=folder)
+        return os.fdopen(handle, "wb"), Path(name)
+
+    out, path = create_locked(create)
     # Closed earlier, it would look like what a killed process left.
-    atexit.register(_discard, out, Path(name))
+    atexit.register(_discard, out, path)
     try:
-        with suppress(OSError):
-            try_lock(out)
         shutil.copyfileobj(stream, out, BUFFER)
         out.flush()
     except BaseException as err:
-        _discard(out, Path(name))
+        _discard(out, path)
         if isinstance(err, OSError):
             raise InputError(
                 f"{label}: could not be saved to {folder} ({describe_os_error(err)}); "
                 "make room, or set TMPDIR to another folder"
             ) from err
         raise
-    return Path(name)
+    return path
 
 
 def _discard(file: BinaryIO, path: Path) -> None:
