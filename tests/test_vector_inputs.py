@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from spacy_embedkit.checks import InputError
@@ -344,6 +344,8 @@ def test_text_and_binary_are_told_apart(word, rows, newline):
     binary = b"".join(
         start + numpy.asarray(row, dtype="<f4").tobytes() + newline for row in rows
     )
+    # Floats of a narrow table may happen to be printable, and nothing tells them then.
+    assume(not binary.decode(errors="replace").replace("\n", "").isprintable())
     assert find_format(head + binary) == "word2vec"
 
 
