@@ -1,5 +1,6 @@
 """Files of vectors from strangers: one line of InputError, in little memory."""
 
+import contextlib
 import io
 import json
 import tarfile
@@ -15,6 +16,7 @@ from spacy_embedkit.checks import InputError, printable
 from spacy_embedkit.vectors.inspection import neighbours, open_vectors
 from spacy_embedkit.vectors.sources import inputs, open_source, unpacking
 
+from .helpers.processes import exit_code, start_process
 from .helpers.vector_files import NO_LIBRARY, read, table, write_word2vec
 from .helpers.vector_tables import WORDS, make_folder, make_source
 from .helpers.vectors_command import run
@@ -195,6 +197,26 @@ def test_a_parquet_file_of_equal_numbers_is_refused(tmp_path, monkeypatch, colum
 
     monkeypatch.setattr(word_lists, "MAX_BYTES", 1000)
     fails(tmp_path / "a.parquet", "as no vectors do")
+
+
+def read_damaged_footers(path, damaged):
+    data = path.read_bytes()
+    size = int.from_bytes(data[-8:-4], "little") + 8
+    for at in range(len(data) - size, len(data)):
+        for value in (0, 0x15, 0x19, 0x3C):
+            damaged.write_bytes(data[:at] + bytes([value]) + data[at + 1 :])
+            with contextlib.suppress(InputError):
+                list(open_source(str(damaged)).batches)
+
+
+def test_a_damaged_footer_does_not_end_the_process(tmp_path):
+    arrow = pytest.importorskip("pyarrow", reason=NO_LIBRARY)
+    parquet = pytest.importorskip("pyarrow.parquet", reason=NO_LIBRARY)
+    columns = {"word": ["a", "b"], "vector": [[0.5, 1.0], [1.5, 2.0]]}
+    path = tmp_path / "a.parquet"
+    parquet.write_table(arrow.table(columns), path, store_schema=False)
+    process = start_process(read_damaged_footers, path, tmp_path / "b.parquet")
+    assert exit_code(process) == 0
 
 
 def test_batches_of_wide_rows_are_small(tmp_path):

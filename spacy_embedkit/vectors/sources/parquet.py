@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from ...checks import InputError
 from .inputs import Input
 from .source import Batch, Source, row_name, rows_per_batch
-from .word_lists import find_words, open_parquet_file, text_column, with_arrow
+from .word_lists import (
+    arrow_batches,
+    find_words,
+    open_parquet_file,
+    text_column,
+    with_arrow,
+)
 
 # Rows that are read to find the width, if the type does not have it.
 LIST_ROWS = 1024
@@ -29,7 +35,7 @@ def open_parquet(input: Input, words: Optional[str]) -> Source:
     if left_out:
         notes.append(f"{label}: left out the columns {', '.join(left_out)}")
     texts = None if column else find_words(label, words, n_rows)
-    batches = _batches(file, label, column, columns, texts)
+    batches = _batches(file, input, column, columns, texts)
     first = next(batches, None)
     if first is None or not first.rows.shape[1]:
         raise InputError(f"{label}: has {n_rows} rows without numbers; name another")
@@ -62,18 +68,18 @@ def _vector_columns(schema: Any, label: str) -> tuple[List[str], List[str]]:
 
 def _batches(
     file: Any,
-    label: str,
+    input: Input,
     column: Optional[str],
     columns: List[str],
     words: Optional[List[str]],
 ) -> Iterator[Batch]:
+    label = input.label
     step = rows_per_batch(len(columns)) if len(columns) > 1 else LIST_ROWS
     size = getattr(file.schema_arrow.field(columns[0]).type, "list_size", 1)
     step = min(step, rows_per_batch(max(1, size)))
     wanted = columns if column is None else [column, *columns]
-    stream = with_arrow(label, lambda: file.iter_batches(step, columns=wanted))
     at, width = 0, None
-    while batch := with_arrow(label, partial(next, stream, None)):
+    for batch in arrow_batches(file, input.local(), label, wanted, step):
         if not batch.num_rows:
             continue
         rows = with_arrow(label, partial(_numbers, batch, columns))

@@ -1,14 +1,16 @@
 """Lists of words that name the rows of an array: text, JSON or Parquet."""
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, List, Optional, TypeVar
+from typing import Any, Callable, Iterator, List, Optional, TypeVar
 
 from ...checks import InputError
 from ...io import describe_os_error
 from .inputs import open_input
 from .unpacking import MAX_BYTES, MAX_RATIO
 
+WORDS_PER_BATCH = 65_536
 SUFFIXES = (".txt", ".words", ".vocab", ".json", ".parquet")
 
 # What pyarrow raises on broken data, besides its own errors.
@@ -97,8 +99,9 @@ def _read_parquet(path: Path) -> List[str]:
     column = text_column(str(path), file.schema_arrow)
     if column is None:
         raise InputError(f"{path}: has no column of text; give a list of words")
-    table = with_arrow(str(path), lambda: file.read(columns=[column]))
-    return [word or "" for word in table.column(0).to_pylist()]
+    batches = arrow_batches(file, path, str(path), [column], WORDS_PER_BATCH)
+    texts = (with_arrow(str(path), batch.column(0).to_pylist) for batch in batches)
+    return [word or "" for batch in texts for word in batch]
 
 
 def open_parquet_file(path: Path, label: str) -> Any:
@@ -110,29 +113,34 @@ def open_parquet_file(path: Path, label: str) -> Any:
             f"{label}: is a Parquet file, which pyarrow reads; run: pip install "
             "'spacy-embedkit[vectors]'"
         ) from err
-    file = with_arrow(
+    return with_arrow(
         label,
         lambda: parquet.ParquetFile(
             path, memory_map=True, page_checksum_verification=True
         ),
     )
-    _check_bomb(label, path, file.metadata)
-    return file
 
 
-def _check_bomb(label: str, path: Path, metadata: Any) -> None:
+def arrow_batches(
+    file: Any, path: Path, label: str, columns: List[str], n_rows: int
+) -> Iterator[Any]:
+    """Yield batches of up to n_rows rows of an open Parquet file.
+
+    Raises: InputError if it is broken, or far smaller than what it unpacks to. (The
+        number of values that it states is no help: pyarrow ends the process where the
+        statistics next to it are damaged.)
+    """
     # A run of equal numbers takes few bytes, whatever its length.
-    n_values = sum(
-        metadata.row_group(i).column(j).num_values
-        for i in range(metadata.num_row_groups)
-        for j in range(metadata.num_columns)
-    )
-    size = path.stat().st_size
-    if 4 * n_values > max(MAX_RATIO * size, MAX_BYTES):
-        raise InputError(
-            f"{label}: unpacks to more than {MAX_RATIO} times the {size:,} bytes of "
-            "the file, as no vectors do; get the file elsewhere"
-        )
+    limit, n_bytes = max(MAX_RATIO * path.stat().st_size, MAX_BYTES), 0
+    stream = with_arrow(label, lambda: file.iter_batches(n_rows, columns=columns))
+    while (batch := with_arrow(label, partial(next, stream, None))) is not None:
+        n_bytes += batch.nbytes
+        if n_bytes > limit:
+            raise InputError(
+                f"{label}: unpacks to more than {MAX_RATIO} times the bytes of the "
+                "file, as no vectors do; get the file elsewhere"
+            )
+        yield batch
 
 
 def with_arrow(label: str, read: Callable[[], Result]) -> Result:
