@@ -5,7 +5,11 @@ import pytest
 
 from spacy_embedkit.checks import InputError
 from spacy_embedkit.pretraining.teacher import store as store_module
-from spacy_embedkit.pretraining.teacher.database import DATABASE, DamagedStoreError
+from spacy_embedkit.pretraining.teacher.database import (
+    DATABASE,
+    DamagedStoreError,
+    database_errors,
+)
 from spacy_embedkit.pretraining.teacher.reduction import Reduction
 from spacy_embedkit.pretraining.teacher.store import TargetStore
 
@@ -129,6 +133,11 @@ def test_damaged_database_is_named(tmp_path, old, new):
     break_database(tmp_path, old, new * len(old))
     with pytest.raises(InputError, match=r"sqlite is damaged .*; its targets are comp"):
         open_store(tmp_path)
+
+
+def test_size_that_asks_for_too_much_memory_is_damage(tmp_path):
+    with pytest.raises(DamagedStoreError, match="too large"), database_errors(tmp_path):
+        raise MemoryError
 
 
 @pytest.mark.parametrize(

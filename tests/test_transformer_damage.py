@@ -50,6 +50,21 @@ def test_id_that_asks_for_gigabytes_is_refused(folder) -> None:
     assert "dog" in WordpieceReader(tokenizer)._names
 
 
+def test_id_without_an_embedding_is_one_line(folder) -> None:
+    change_vocab(folder, mouse=1_000)
+    config = {
+        "@architectures": "spacy-embedkit.TransformerModel.v1",
+        "name": str(folder),
+        "get_spans": {"@span_getters": "spacy-embedkit.sent_spans.v1", "max_length": 9},
+    }
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer")
+    nlp.add_pipe("transformer", config={"model": config})
+    nlp.initialize()
+    with pytest.raises(ValueError, match=r"has no embedding for .*again$"):
+        nlp("mouse")
+
+
 def test_text_that_a_tokenizer_cannot_read_is_one_line(folder) -> None:
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text("utf8"))

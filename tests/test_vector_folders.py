@@ -57,6 +57,22 @@ def test_spacy_words_may_be_names_of_symbols(tmp_path):
     assert read(folders.open_folder(tmp_path))[0][0] == "NOUN"
 
 
+@pytest.mark.parametrize("order", ["unaligned", "by columns", "float64"])
+def test_spacy_rows_may_lie_in_any_way(tmp_path, order):
+    spacy_vocab().vectors.to_disk(tmp_path)
+    rows = numpy.load(tmp_path / "vectors")
+    changed = rows.astype("f8") if order == "float64" else numpy.asfortranarray(rows)
+    numpy.save(tmp_path / "a.npy", rows if order == "unaligned" else changed)
+    data = (tmp_path / "a.npy").read_bytes()
+    if order == "unaligned":
+        size = int.from_bytes(data[8:10], "little")
+        head = data[10 : 10 + size - 2] + b"\n"
+        start = data[:8] + len(head).to_bytes(2, "little")
+        data = start + head + data[10 + size :]
+    (tmp_path / "vectors").write_bytes(data)
+    assert_array_equal(read(folders.open_folder(tmp_path))[1], rows)
+
+
 def test_spacy_floret_table_keeps_its_settings(tmp_path):
     settings = {"minn": 2, "maxn": 3, "hash_count": 2, "hash_seed": 7, "attr": "LOWER"}
     vectors = Vectors(mode="floret", data=table(), **settings)

@@ -9,6 +9,7 @@ from spacy_transformers.data_classes import WordpieceBatch
 from thinc.api import ArgsKwargs, Model
 from transformers.file_utils import ModelOutput
 
+from ..checks import one_line
 from .inference import sorted_batches
 from .shim import TransformerShim
 from .trf_data import HIDDEN_GRADIENTS
@@ -35,6 +36,7 @@ def encode(
     Returns (output, backprop): tensors (N, L, width) with zeros for padding; no
         CACHES. backprop takes the gradient of the last layer first, and those of
         hidden layers by their number under HIDDEN_GRADIENTS.
+    Raises: ValueError if the tokenizer and the transformer don't fit.
     """
     shim: TransformerShim = model.shims[0]  # type: ignore[assignment]
     is_train = is_train and not shim.is_frozen
@@ -45,7 +47,13 @@ def encode(
         used = numpy.flatnonzero(mask[rows].any(axis=0))
         columns = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
         inputs = _inputs(pieces, rows, columns, shim.device)
-        output, backprop = shim(inputs, is_train)
+        try:
+            output, backprop = shim(inputs, is_train)
+        except IndexError as err:
+            raise ValueError(
+                "TransformerModel.v1: the tokenizer gives numbers that the transformer "
+                f"has no embedding for ({one_line(err)}); save or download both again"
+            ) from err
         batches.append(EncodedBatch(torch.from_numpy(rows), columns, output))
 
     def backward(d_output: ModelOutput) -> List[Any]:

@@ -39,7 +39,8 @@ def read_spacy_table(path: Path) -> Tuple[Table, List[str]]:
             f"{path}: has no vectors, its table is {array.describe()}; name a pipeline "
             "that has them, such as one whose name ends in md or lg"
         )
-    rows = numpy.ascontiguousarray(array.map(file), dtype="f")
+    # A copy only if it is by columns, not aligned or of another dtype.
+    rows = numpy.require(array.map(file), dtype="f", requirements=["C", "A"])
     config = read_json(folder / "vectors.cfg", dict)
     meta = read_json(folder.parent / "meta.json", dict) if folder != path else {}
     vectors = meta.get("vectors")

@@ -48,6 +48,9 @@ def database_errors(folder: Path) -> Iterator[None]:
     """Turn errors of SQLite into one line."""
     try:
         yield
+    except MemoryError as err:
+        # Of SQLite, which was asked for what a damaged size says.
+        raise damaged(folder, "a size in it is too large") from err
     except (sqlite3.DatabaseError, UnicodeDecodeError) as err:
         # Of errors of operation, those of a statement or a text are the tables' fault.
         code = getattr(err, "sqlite_errorcode", sqlite3.SQLITE_ERROR)

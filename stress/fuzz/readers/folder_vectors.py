@@ -162,8 +162,6 @@ class WordLists(Reader):
         if text.lstrip().startswith('["'):
             same("words", result, json.loads(text))
         elif not data.startswith(b"PAR1"):
-            same(
-                "words",
-                "\n".join(result),
-                text.replace("\r\n", "\n").removesuffix("\n"),
-            )
+            # A last line may lack its \n, or all of \r\n.
+            plain = text.removesuffix("\r").replace("\r\n", "\n").removesuffix("\n")
+            same("words", "\n".join(result), plain)

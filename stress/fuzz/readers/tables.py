@@ -8,7 +8,7 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List
 
 import numpy
 import spacy
@@ -26,7 +26,7 @@ from spacy_embedkit.vectors.sources.source import Batch, Source
 from spacy_embedkit.vectors.table import FOLDER, Table, open_table
 
 from ..base import Reader, WrongNumberError, same
-from ..packing import SkipError, pack_folder, unpack, write_folder
+from ..packing import pack, pack_folder, unpack, write_folder
 from .binary_vectors import WORDS, table
 from .folder_vectors import FolderReader
 from .text_vectors import same_rows
@@ -168,37 +168,32 @@ class TableBytes(Reader):
             compare(result, msgpack_loads(data)["arrays"])
 
 
+@cache
+def pipeline_files() -> Dict[str, bytes]:
+    """Make the files of a pipeline with vectors alone, by their paths."""
+    with TemporaryDirectory() as name:
+        folder = Path(name) / "pipeline"
+        convert(source(), folder, "xx", ConvertSettings())
+        return unpack(pack_folder(folder))
+
+
 class TablePipeline(FolderReader):
-    """A pipeline with a table, loaded by spaCy."""
+    """A table in a pipeline that spaCy loads; the other files are spaCy's own."""
 
     documented = (ValueError, OSError)
-    max_bytes = 1 << 18
 
     def seeds(self) -> List[bytes]:
-        """Make a pipeline with vectors alone."""
-        with TemporaryDirectory() as name:
-            folder = Path(name) / "pipeline"
-            convert(source(), folder, "xx", ConvertSettings())
-            keep: Tuple[str, ...] = ("vocab/embedkit_vectors/", "vocab/strings.json")
-            keep += ("tokenizer", "config.cfg", "meta.json")
-            for path in folder.rglob("*"):
-                inner = path.relative_to(folder).as_posix()
-                if path.is_file() and not inner.startswith(keep):
-                    path.unlink()
-            return [pack_folder(folder)]
+        """Take the table alone."""
+        inner = f"vocab/{FOLDER}/"
+        files = pipeline_files().items()
+        return [pack({name: file for name, file in files if name.startswith(inner)})]
 
     def read(self, data: bytes) -> Any:
         """Load the pipeline, and ask for vectors."""
-        files = self.write(data)
-        if "config.cfg" not in files or files["config.cfg"] != self._config(files):
-            raise SkipError
+        stock = {k: v for k, v in pipeline_files().items() if FOLDER not in k}
+        self.write(pack({**stock, **unpack(data)}))
         nlp = spacy.load(self.folder)
         vectors: BaseVectors = nlp.vocab.vectors
         doc = nlp("cat x")
         same("a vector", doc[0].vector.shape, (vectors.shape[1],))
         return doc
-
-    def _config(self, files: Dict[str, bytes]) -> bytes:
-        # Configs are spaCy's; the block of vectors is in the reader of configs.
-        self._first = getattr(self, "_first", files["config.cfg"])
-        return self._first
