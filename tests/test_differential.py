@@ -8,7 +8,8 @@ from stress.differential.compare import Comparer, Tally
 from stress.differential.memory import MemoryCurve
 from stress.differential.pipelines import find_source
 from stress.differential.recipes import Recipe, Writer
-from stress.differential.state import interrupted
+
+from .helpers.interrupts import interrupted
 
 RECIPE = Recipe(words=("Ab", "cd"), spaces=(True, True))
 

@@ -1,9 +1,7 @@
 """Caches of the layers: which rows they keep, and when they notice new weights."""
 
-import linecache
 import os
 import pickle
-import sys
 import threading
 
 import numpy
@@ -26,6 +24,7 @@ from spacy_embedkit.layers import multi_hash, static_vectors, window_encoder
 from spacy_embedkit.row_cache import CACHE, CachedValue, RowCache
 
 from .helpers.embeds import ATTRS, BUILDERS, ROWS
+from .helpers.interrupts import interrupted
 
 WORDS = ["the", "cat", "sat", "on", "mat", "zebra", "naïve", "東京", "x", "The"]
 
@@ -405,29 +404,9 @@ def get_again(cache, keys, weights):
 
 def interrupt_at(n_lines, function):
     """Run a function, but raise at that line of row_cache.py; return whether it did."""
-    seen = 0
-
-    def trace(frame, event, arg):
-        nonlocal seen
-        if frame.f_code.co_filename != row_cache.__file__:
-            return None
-        # Python never interrupts between the body of `with` and the end of it.
-        line = linecache.getline(row_cache.__file__, frame.f_lineno)
-        if event == "line" and "with self._lock" not in line:
-            seen += 1
-            if seen == n_lines:
-                raise KeyboardInterrupt
-        return trace
-
-    tracer_of_coverage = sys.gettrace()
-    sys.settrace(trace)
-    try:
+    with interrupted(row_cache.__file__, n_lines) as interrupt:
         function()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(tracer_of_coverage)
-    return False
+    return interrupt.happened
 
 
 def test_negative_size_is_refused():

@@ -71,6 +71,6 @@ def compare(
     if outcome.failed:
         names = ", ".join(sorted(outcome.failed))
         raise InputError(
-            f"{len(outcome.failed)} trials failed: {names}; fix what is said "
+            f"{len(outcome.failed)} trials failed: {names}; fix the cause "
             "above, and run again"
         )

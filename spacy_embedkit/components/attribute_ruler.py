@@ -40,12 +40,13 @@ class CachedAttributeRuler(AttributeRuler):
     def _match(self, docs: List[Doc]) -> Optional[List[Change]]:
         """Return what the rules do; None if spaCy's own code has to tell.
 
-        That is after an error, too, which happens again there, at the same doc.
+        That is also for a doc whose attributes are not among the strings: it fails
+        there, alone.
         """
         table = self._find_table()
         try:
             return table.match(docs) if table else None
-        except Exception:
+        except KeyError:
             return None
 
     def _apply(self, changes: List[Change]) -> Iterator[Doc]:

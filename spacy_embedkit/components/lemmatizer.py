@@ -128,6 +128,7 @@ class CachedLemmatizer(Lemmatizer):
             try:
                 new = self._lemmatize(docs, keys, missing, places)
             except Exception:
+                # Tables, and methods of languages, may raise anything.
                 return False
             self._keep(kind, new)
             known.update(new)

@@ -39,7 +39,7 @@ Spec = Tuple[Tuple[int, Condition], ...]
 
 
 class Column:
-    """One attribute: gives values that all patterns tell alike the same code.
+    """One attribute: values between which no pattern distinguishes have one code.
 
     takes: (specs, codes) bool, which codes each token of a pattern takes.
     Raises: UnknownPatternError if that table were too large.

@@ -19,7 +19,7 @@ CLOSERS = ("」", "』", "\uff09")
 MARKS = (".", "!", "?", "…", "...", "?!", "!!", "。", "\uff01", "\uff1f", "।")
 LINE_BREAKS = frozenset("\n\r\u2028\u2029")
 # The rule for characters; the space after a sentence is part of it. After marks of
-# scripts with spaces words may go on (3.5), unless white space follows.
+# scripts with spaces, a word may continue (3.5), unless white space follows.
 SENTENCE_END = re.compile(
     r"[.!?…][\"'”’»)\]]*\s+|[。！？][\"'”’»)\]」』）]*\s*|\n\s*"  # noqa: RUF001
 )

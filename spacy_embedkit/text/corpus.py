@@ -94,7 +94,7 @@ class RawTextCorpus:
 
     def _warn_if_wrapped(self) -> None:
         for path in self.files[:FILES_TO_TRY] if self.unit == "line" else []:
-            # What is wrong with it is said when it is read.
+            # Reading it reports what is wrong.
             with suppress(InputError):
                 if looks_wrapped(path):
                     logger.warning(

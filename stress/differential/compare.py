@@ -1,4 +1,4 @@
-"""The comparison: what two pipelines said about the same docs."""
+"""Compare what two pipelines predict for the same docs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -11,12 +11,13 @@ from typing import Any
 import numpy
 
 from spacy_embedkit import accelerate, row_cache
+from tests.helpers.interrupts import interrupted
 
 from .parallel import in_processes, in_threads
 from .recipes import Recipe
 from .run import Run, annotate
 from .small import POS, make_lookups, make_vectors
-from .state import interrupted, models, models_to_bytes, scale, scaled
+from .state import models, models_to_bytes, scale, scaled
 
 
 def plain(run: Run) -> None:

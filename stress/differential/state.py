@@ -1,40 +1,10 @@
-"""The weights of a pipeline, and interrupts."""
+"""The weights of a pipeline."""
 
-import linecache
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from spacy.language import Language
 from thinc.api import Model
-
-
-@contextmanager
-def interrupted(file: str, n_lines: int) -> Iterator[None]:
-    """Raise KeyboardInterrupt at the n-th line of a file that is run, and catch it."""
-    seen = 0
-
-    def trace(frame: Any, event: str, arg: Any) -> Any:
-        nonlocal seen
-        if frame.f_code.co_filename != file:
-            return None
-        # Python never interrupts between the body of `with` and the end of it.
-        line = linecache.getline(file, frame.f_lineno)
-        if event == "line" and "with self._lock" not in line:
-            seen += 1
-            if seen == n_lines:
-                raise KeyboardInterrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.settrace(before)
 
 
 def models(nlp: Language) -> dict[str, Model]:

@@ -22,7 +22,7 @@ def kill(attempt: Try) -> Optional[list[str]]:
         return attempt.check_end() or None
     troubles = attempt.check_kept() + attempt.check_again()
     if is_at_work(running):
-        troubles.append("a process goes on")
+        troubles.append("a process is still running")
     return troubles
 
 
@@ -40,7 +40,7 @@ def interrupt(attempt: Try) -> Optional[list[str]]:
         if lines:
             troubles += check_messages(attempt, "run")
     if is_at_work(running):
-        troubles.append("a process goes on")
+        troubles.append("a process is still running")
     return troubles + attempt.check_kept() + attempt.check_again()
 
 
@@ -141,7 +141,7 @@ def two_at_once(attempt: Try) -> list[str]:
     ]
     if done and not winners:
         troubles.append("the output is of neither command")
-    # A run of pretrain goes on with its own settings alone.
+    # pretrain resumes only with the settings that it began with.
     return troubles + attempt.check_again(*winners[:1])
 
 

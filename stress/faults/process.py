@@ -1,7 +1,6 @@
 """Commands in processes that start at once, and end where they are told to."""
 
 import functools
-import multiprocessing
 import os
 import resource
 import signal
@@ -16,11 +15,14 @@ from typing import Any, Optional, Sequence
 from unittest import mock
 
 from spacy_embedkit.experiments import worker
+from tests.helpers import processes
 
 from .place import Place
 
 MAX_SECONDS = 600
-PRELOADED = [f"{__package__}.preload"]
+start_process = functools.partial(
+    processes.start_process, preloaded=[f"{__package__}.preload"]
+)
 # Events of the interpreter, see sys.addaudithook, before a change of a folder.
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -165,15 +167,6 @@ def start(
     process = start_process(run_command, arguments, place, options)
     while not ready.exists() and process.is_alive():
         time.sleep(0.002)
-    return process
-
-
-def start_process(function: Any, *arguments: Any) -> BaseProcess:
-    """Start a function in a process that has imported what commands need."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    process = context.Process(target=function, args=arguments)
-    process.start()
     return process
 
 

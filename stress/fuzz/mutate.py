@@ -1,7 +1,7 @@
 """Changes that get past the first check: fields, headers and lengths, not noise alone.
 
-The kind of a file is told from its first bytes, and what holds it together is made
-right again after the change, so that most changes reach the code behind the header.
+The first bytes of a file say what it is. Lengths and checksums are corrected after a
+change, so that most changes reach the code that comes after the header.
 """
 
 import ast

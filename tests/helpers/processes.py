@@ -2,7 +2,7 @@
 
 import multiprocessing
 from multiprocessing.process import BaseProcess
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import pytest
 
@@ -12,17 +12,19 @@ MAX_SECONDS = 300
 PRELOADED = ["spacy_embedkit.pretraining.run.command", "spacy_transformers"]
 
 
-def start_process(function: Callable[..., None], *args: Any) -> BaseProcess:
+def start_process(
+    function: Callable[..., None], *args: Any, preloaded: Sequence[str] = PRELOADED
+) -> BaseProcess:
     """Run a function of a module in a new process.
 
-    It is forked from one that has imported what pretraining needs and does nothing
-    else. Forked from that of the tests, it would wait forever for a lock that one of
-    the threads held there (of tokenizers, torch or xdist).
+    It is forked from one that has imported the preloaded modules, those of the first
+    call, and does nothing else. Forked from that of the tests, it would wait forever
+    for a lock that one of the threads held there (of tokenizers, torch or xdist).
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         pytest.skip("only where processes fork")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    context.set_forkserver_preload([*preloaded])
     process = context.Process(target=function, args=args)
     process.start()
     return process

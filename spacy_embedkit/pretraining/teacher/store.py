@@ -59,7 +59,8 @@ class TargetStore:
             finalize(self, self._database.close)
             try:
                 check_database(self._database, folder, f"{settings}, {width} wide")
-            except Exception:
+            except BaseException:
+                # The file has to be closed before it can be set aside.
                 self._database.close()
                 raise
 

@@ -169,7 +169,7 @@ class StoppedError(Exception):
 
 
 class Checkpoint(Reader):
-    """A checkpoint with a right checksum, that a run goes on from."""
+    """A checkpoint with a valid checksum, from which a run is resumed."""
 
     documented = (InputError, ConfigValidationError)
     max_bytes = 1 << 16
