@@ -170,7 +170,6 @@ def test_code_of_an_unknown_model_is_never_asked_for(monkeypatch) -> None:
         ("vocab_size", -1),
         ("num_attention_heads", "2"),
         ("hidden_act", "x\ny"),
-        ("hidden_act", ["gelu"]),
         ("model_type", []),
     ],
 )

@@ -24,7 +24,7 @@ Raw = Annotated[
 OutDir = Annotated[Path, typer.Argument(help="Folder to write, which spaCy loads.")]
 Force = Annotated[
     bool,
-    typer.Option("--force", help="Replace OUT_DIR, whatever it holds: all is lost."),
+    typer.Option("--force", help="Replace OUT_DIR, and delete all that it holds."),
 ]
 Lang = Annotated[str, typer.Option("--lang", "-l", help="Language code of the folder.")]
 TextLang = Annotated[

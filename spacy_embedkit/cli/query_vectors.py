@@ -26,7 +26,7 @@ def info(
     verify: Annotated[
         bool,
         typer.Option(
-            "--verify", help="Read all of the table, and check that it is whole."
+            "--verify", help="Read all of the table, and check that it is complete."
         ),
     ] = False,
 ) -> None:

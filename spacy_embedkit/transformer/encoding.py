@@ -49,10 +49,11 @@ def encode(
         inputs = _inputs(pieces, rows, columns, shim.device)
         try:
             output, backprop = shim(inputs, is_train)
-        except IndexError as err:
+        except (IndexError, TypeError) as err:
             raise ValueError(
-                "TransformerModel.v1: the tokenizer gives numbers that the transformer "
-                f"has no embedding for ({one_line(err)}); save or download both again"
+                "TransformerModel.v1: the transformer can't read what its tokenizer "
+                f"gives, or its config is damaged ({type(err).__name__}: "
+                f"{one_line(err)}); save or download both again"
             ) from err
         batches.append(EncodedBatch(torch.from_numpy(rows), columns, output))
 

@@ -128,8 +128,15 @@ def wordpiece_ids(tokenizer: Any) -> Dict[str, int]:
     """Return the ID of each wordpiece by its name.
 
     Raises: ValueError if an ID is far above their number: the library, and tables of
-        all IDs, would take memory and time for those that are left out.
+        all IDs, would take memory and time for those that are left out. Also if the
+        greatest length of a text is not a number.
     """
+    length = tokenizer.model_max_length
+    if not isinstance(length, (int, float)):
+        raise ValueError(
+            f"model_max_length of the tokenizer is {length!r:.80}, not a number; it is "
+            "damaged, save or download it again"
+        )
     ids: Dict[str, int] = tokenizer.get_vocab()
     highest = max(ids.values(), default=-1)
     if not ids or highest > len(ids) + MAX_LEFT_OUT:

@@ -64,7 +64,6 @@ class TransformerFactory:
         for name, value in self.settings.items():
             if isinstance(value, float):
                 setattr(config, name, value)
-        check_texts(config)
         check_size(config, self.shapes)
         model = AutoModel.from_config(config, trust_remote_code=False)
         return add_adapters(model, self.lora)
@@ -131,22 +130,6 @@ def damaged(err: Exception) -> ValueError:
         f"({type(err).__name__}: {one_line(err)[:300]}); save or download the pipeline "
         "again"
     )
-
-
-def check_texts(config: Any) -> None:
-    """Raise ValueError if a setting that is text by default is anything else.
-
-    The name of an activation, for one, would be called as a function.
-    """
-    try:
-        defaults = type(config)()
-    except Exception:
-        # A class of config that has settings without a default.
-        return
-    for name, default in vars(defaults).items():
-        value = getattr(config, name, None)
-        if isinstance(default, str) and not isinstance(value, (str, type(None))):
-            raise ValueError(f"{name} is {value!r:.80}, not text")
 
 
 def check_size(config: Any, shapes: Shapes) -> None:

@@ -64,6 +64,7 @@ class WordpieceSpans:
                 f"{NAME}: the tokenizer is a {type(tokenizer).__name__}, but a fast "
                 "one is needed; save the model with a tokenizer.json"
             )
+        wordpiece_ids(tokenizer)
         if self.max_wordpieces > tokenizer.model_max_length:
             raise ValueError(
                 f"{NAME}: max_wordpieces is {self.max_wordpieces}, but the transformer "
@@ -77,7 +78,6 @@ class WordpieceSpans:
                 f"special ones and twice a context of {self.context} leave no room; "
                 "raise it, or lower context"
             )
-        wordpiece_ids(backend)
         self._backend = type(backend).from_str(backend.to_str())
         self._backend.no_truncation()
         self._backend.no_padding()
