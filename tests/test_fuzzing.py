@@ -1,5 +1,6 @@
 """The fuzzing itself: its seeds are read, and what is not documented is found."""
 
+import time
 from random import Random
 
 import pytest
@@ -67,6 +68,30 @@ def test_what_is_not_documented_is_kept_once(tmp_path) -> None:
     kept = {path.read_bytes() for path in (tmp_path / "findings").glob("*.bin")}
     assert kept == {b"key", b"number", b"lines"}
     assert read_tally(tmp_path / "counts") == (7, 1, b"lines")
+
+
+class Slow(Fake):
+    """Takes a moment for `slow`, and for `first` the first time alone."""
+
+    cpu_seconds = 0.02
+    first = True
+
+    def read(self, data: bytes) -> None:
+        if data == b"slow" or (data == b"first" and self.first):
+            self.first = False
+            end = time.process_time() + 2 * self.cpu_seconds
+            while time.process_time() < end:
+                pass
+
+
+def test_what_is_slow_is_kept_unless_only_the_first_call_was(tmp_path) -> None:
+    tally = Tally(tmp_path / "counts", 100)
+    judge = Judge(Slow(tmp_path), tmp_path / "findings", tally)
+    assert judge.run(b"first")
+    assert not [*tmp_path.glob("findings/*")]
+    assert judge.run(b"slow")
+    (kept,) = (tmp_path / "findings").glob("*.bin")
+    assert kept.read_bytes() == b"slow"
 
 
 def test_packed_files_come_back_and_never_leave_their_folder() -> None:

@@ -6,6 +6,7 @@ import resource
 import struct
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Optional, Tuple
@@ -86,11 +87,20 @@ class Judge:
         if finding is not None:
             self._keep(data, finding.rpartition(": ")[0], finding)
         seconds, grown = time.process_time() - start, _peak() - memory
+        if finding is None and seconds > self.reader.cpu_seconds:
+            seconds = min(seconds, self._time_again(data))
         if seconds > self.reader.cpu_seconds:
             self._keep(data, "slow", f"slow: {seconds:.1f} seconds of CPU time")
         if grown > MAX_MEMORY:
             self._keep(data, "memory", f"memory: {grown >> 20} MB more")
         return True
+
+    def _time_again(self, data: bytes) -> float:
+        # The first call of a kind imports modules, which isn't the input's fault.
+        start = time.process_time()
+        with suppress(Exception):
+            self.reader.check(data, self.reader.read(data))
+        return time.process_time() - start
 
     def _keep(self, data: bytes, kind: str, finding: str) -> None:
         name = hashlib.blake2b(kind.encode(), digest_size=6).hexdigest()
