@@ -45,6 +45,7 @@ setup(
             extension("vectors._lookup", "c"),
             extension("vectors.sources._parse", "c"),
             extension("layers._window", "c"),
+            extension("components._decode", "c"),
             extension("_blas", "c++"),
         ],
         compiler_directives=DIRECTIVES,

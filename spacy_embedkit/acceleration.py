@@ -1,10 +1,10 @@
 """Faster prediction for pipelines as they are: their weights, their configs."""
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, NamedTuple, Set, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
 
 from spacy.language import Language
-from thinc.api import Model, Ops
+from thinc.api import Model
 
 from .backend import EmbedkitOps, is_stock_cpu, limit_threads
 from .checks import check_not_negative
@@ -57,16 +57,13 @@ class Acceleration:
     _nlp: Language = field(repr=False)
     changed: Dict[str, List[str]] = field(default_factory=dict)
     left_alone: Dict[str, str] = field(default_factory=dict)
-    _ops: List[Tuple[Model, Ops]] = field(default_factory=list, repr=False)
 
     def undo(self) -> None:
-        """Restore the prediction of the layers, and the classes of components."""
-        for _, pipe in self._nlp.components:
-            restore_component(pipe)
-        for model in _models(self._nlp).values():
-            _undo(model)
-        for node, ops in self._ops:
-            node.ops = ops
+        """Restore the prediction of the layers, and the components themselves."""
+        for place, (name, pipe) in enumerate(self._nlp.components):
+            self._nlp._components[place] = (name, restore_component(pipe))
+            if model := _model_of(pipe):
+                _undo(model)
 
     def __str__(self) -> str:
         lines = [f"{name}: {', '.join(what)}" for name, what in self.changed.items()]
@@ -87,7 +84,11 @@ def accelerate(
     values around 1 differs by about 1e-6.
 
     The attribute ruler and the lemmatizers of spaCy keep what they found for tokens
-    with the same attributes; their annotation is the same.
+    with the same attributes; their annotation is the same. The entity recognizer and
+    the parser make way for components that share their model, labels and settings, and
+    decode it by kernels of ours; their annotation is the same, too, unless two classes
+    score within rounding of each other. A reference to the component taken before
+    stays valid, and as slow as it was.
 
     Nothing else changes: layers train by their own code, and to_disk and to_bytes save
     what they saved before, so it loads where this package is not installed.
@@ -107,43 +108,49 @@ def accelerate(
             "pipeline, such as spacy.load returns"
         )
     check_not_negative("accelerate", cache_rows=cache_rows)
-    result, ops = Acceleration(nlp), EmbedkitOps()
-    models = _models(nlp)
-    for name, pipe in nlp.components:
-        if name not in models:
-            if reason := accelerate_component(pipe):
-                result.left_alone[name] = reason
-            else:
-                result.changed[name] = ["annotation cached"]
-            continue
-        model = models[name]
-        if not has_kernels(model.ops):
-            result.left_alone[name] = (
+    result = Acceleration(nlp)
+    for place, (name, pipe) in enumerate(nlp.components):
+        pipe, decoder, reason = accelerate_component(pipe)
+        nlp._components[place] = (name, pipe)
+        changed, reasons = [decoder], [reason]
+        model = _model_of(pipe)
+        if model is None:
+            reasons.append("" if decoder or reason else "it has no model")
+        elif not has_kernels(model.ops):
+            reasons = [
                 f"it runs on {type(model.ops).__name__}; only layers on a CPU are "
                 "accelerated"
-            )
-            continue
-        _undo(model)
-        changed = _accelerate_layers(model, cache_rows)
-        reason = _find_unknown(model)
-        if fast_ops:
-            switched = [node for node in model.walk() if is_stock_cpu(node.ops)]
-            result._ops += [(node, node.ops) for node in switched]
-            changed += ["fast ops"] if switched else []
-            for node in switched:
-                node.ops = ops
-        if changed:
-            result.changed[name] = changed
-        if reason or not changed:
-            result.left_alone[name] = reason or "none of its layers is a known one"
-    if result._ops:
+            ]
+        else:
+            _undo(model)
+            changed += _accelerate_layers(model, cache_rows)
+            reasons.append(_find_unknown(model))
+            if fast_ops and _switch_ops(model):
+                changed.append("fast ops")
+            if not any(changed) and not any(reasons):
+                reasons = ["none of its layers is a known one"]
+        if any(changed):
+            result.changed[name] = [part for part in changed if part]
+        if any(reasons):
+            result.left_alone[name] = "; ".join(part for part in reasons if part)
+    if any("fast ops" in parts for parts in result.changed.values()):
         limit_threads()
     return result
 
 
-def _models(nlp: Language) -> Dict[str, Model]:
-    pairs = ((name, getattr(pipe, "model", None)) for name, pipe in nlp.components)
-    return {name: model for name, model in pairs if isinstance(model, Model)}
+def _model_of(pipe: Any) -> Optional[Model]:
+    model = getattr(pipe, "model", None)
+    return model if isinstance(model, Model) else None
+
+
+def _switch_ops(model: Model) -> bool:
+    """Let nodes on thinc's backend for the CPU multiply by ours; return if any does."""
+    switched: Dict[int, EmbedkitOps] = {}
+    for node in model.walk():
+        if is_stock_cpu(node.ops):
+            ops = switched.setdefault(id(node.ops), EmbedkitOps())
+            ops.replaced, node.ops = node.ops, ops
+    return bool(switched)
 
 
 def _accelerate_layers(model: Model, cache_rows: int) -> List[str]:
@@ -170,6 +177,8 @@ def _undo(model: Model) -> None:
             if node._func is layer.fast:
                 node.replace_callbacks(layer.stock, init=node.init)
                 del node.attrs[CACHE]
+        if isinstance(node.ops, EmbedkitOps) and node.ops.replaced:
+            node.ops = node.ops.replaced
 
 
 def _find_unknown(model: Model) -> str:

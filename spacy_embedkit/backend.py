@@ -30,6 +30,8 @@ class EmbedkitOps(NumpyOps):
     """thinc's NumpyOps with another BLAS; registered with thinc as "embedkit"."""
 
     name = "embedkit"
+    # The ops that these stand for in an accelerated pipeline.
+    replaced: Optional[NumpyOps] = None
 
     def __init__(
         self, device_type: DeviceTypes = "cpu", device_id: int = -1, **settings: Any

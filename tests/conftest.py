@@ -1,6 +1,7 @@
 """Fixtures, the hypothesis profile and the order of the tests."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from spacy.vectors import Vectors
 from thinc.api import Config, get_current_ops, set_current_ops
 
 from .helpers.checkout import ROOT
+
+# A shell starts what runs in the background, such as `pytest &`, with SIGINT ignored;
+# the commands that the tests interrupt would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The kernels are small: a slow example is the machine's doing, not theirs.
 settings.register_profile(

@@ -236,8 +236,8 @@ def test_predictions_stay_and_undo_restores(name):
     assert result.changed == {
         "tok2vec": [*(layers if name != "ours" else []), "fast ops"],
         "tagger": ["fast ops"],
-        "parser": ["fast ops"],
-        "ner": [*layers, "fast ops"],
+        "parser": ["decoder", "fast ops"],
+        "ner": ["decoder", *layers, "fast ops"],
     }
     assert result.left_alone == {}
     for _ in range(2):

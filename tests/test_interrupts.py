@@ -97,5 +97,8 @@ def test_a_library_that_does_not_return_is_left(number):
         # The library may not have been called yet.
         time.sleep(0.2)
         process.send_signal(number)
-        said = process.communicate(timeout=60)[1]
+        try:
+            said = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
     assert (process.returncode, said) == (STOPPED, "error: nothing was written\n")
