@@ -6,6 +6,11 @@ Each argument is marked in, out or scratch. Directives stand in setup.py, so tha
 a build with EMBEDKIT_CHECKED=1 can turn bounds checks on.
 """
 
+from cpython.buffer cimport (
+    PyBUF_SIMPLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -117,19 +122,36 @@ def add_rows(
             slots[slot] = i
 
 
-def checksum(
-    const uint32_t[::1] words not None,  # in  (N,)
-    Py_ssize_t step,                     # in  1 or more
-):
-    """Hash every step-th word, the first and the last among them."""
-    cdef Py_ssize_t i, n = words.shape[0]
+cdef inline uint64_t hash_words(
+    const unsigned char* data, Py_ssize_t size, Py_ssize_t n_samples
+) noexcept nogil:
+    # Words of 32 bits; the last one is hashed in any case, what is left of one, too.
+    cdef const uint32_t* words = <const uint32_t*>data
+    cdef Py_ssize_t i, n = size // 4, step = 1
     cdef uint64_t h = FNV_OFFSET
-    with nogil:
-        for i in range((n + step - 1) // step):
-            h = (h ^ words[i * step]) * FNV_PRIME
-        if n:
-            h = (h ^ words[n - 1]) * FNV_PRIME
+    if n_samples and n > n_samples:
+        step = n // n_samples
+    for i in range((n + step - 1) // step):
+        h = (h ^ words[i * step]) * FNV_PRIME
+    if n:
+        h = (h ^ words[n - 1]) * FNV_PRIME
+    for i in range(4 * n, size):
+        h = (h ^ data[i]) * FNV_PRIME
     return h
+
+
+def checksums(
+    list arrays not None,  # in  contiguous arrays
+    Py_ssize_t n_samples,  # in  0 or more
+):
+    """Hash the bits of each array, or about n_samples words of it if that isn't 0."""
+    cdef Py_buffer view
+    cdef list out = []
+    for array in arrays:
+        PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
+        out.append(hash_words(<const unsigned char*>view.buf, view.len, n_samples))
+        PyBuffer_Release(&view)
+    return out
 
 
 def checksum_rows(

@@ -5,7 +5,7 @@ run reference_ops. If the kernels were not built, the import fails: there is no 
 fallback.
 """
 
-from typing import Any, Optional, Sequence, Tuple, cast
+from typing import Any, List, Optional, Sequence, Tuple, cast
 
 import numpy
 from numpy.typing import NDArray
@@ -56,17 +56,12 @@ def find_rows(rows: NDArray, table: NDArray, slots: NDArray) -> NDArray:
     return out
 
 
-def checksum(array: NDArray, n_samples: Optional[int] = None) -> int:
-    """Hash the bits of an array: all, or about n_samples words of 32 spread evenly."""
-    flat = numpy.ascontiguousarray(array).reshape(-1)
-    if flat.nbytes % 4:
-        # Such as an odd number of float16.
-        flat = numpy.append(
-            flat.view("uint8"), numpy.zeros(4 - flat.nbytes % 4, "uint8")
-        )
-    words = flat.view("uint32")
-    step = 1 if n_samples is None else max(1, len(words) // n_samples)
-    return _ops.checksum(words, step)
+def checksums(arrays: Sequence[NDArray], n_samples: Optional[int] = None) -> List[int]:
+    """Hash the bits of each array: all, or about n_samples words of 32 spread evenly.
+
+    Arrays may have any dtype and shape.
+    """
+    return _ops.checksums([*map(numpy.ascontiguousarray, arrays)], n_samples or 0)
 
 
 def checksum_rows(array: NDArray) -> NDArray:

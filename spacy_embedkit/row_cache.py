@@ -11,12 +11,10 @@ from typing import (
     Any,
     Callable,
     Generic,
-    List,
     Optional,
     Sequence,
     Tuple,
     TypeVar,
-    cast,
 )
 
 import numpy
@@ -24,43 +22,12 @@ from numpy.typing import NDArray
 from thinc.api import Model
 
 from . import ops
+from .param_watch import ModelTree, ParamWatch
 
 ValueT = TypeVar("ValueT")
 
 # Attribute of a model that holds its cache. thinc leaves it out of saved models.
 CACHE = "cache"
-# Words of 32 bits that are compared in each array of an untrained model.
-N_SAMPLES = 64
-
-
-class ParamWatch:
-    """Tells whether arrays have changed since they were noted.
-
-    An array that was replaced (by from_bytes, from_disk, use_params or set_param) is
-    another object. One that an optimizer changed in place is the same object with
-    other numbers: a sample of them is compared each time, and all of them once the
-    model has been trained in this process.
-    """
-
-    def __init__(self) -> None:
-        self._noted: Tuple[List[NDArray], List[int]] = ([], [])
-        self.is_trained = False
-
-    def refresh(self, arrays: Sequence[NDArray], clear: Callable[[], None]) -> None:
-        """Clear what was computed from other arrays, and note these."""
-        n_samples = None if self.is_trained else N_SAMPLES
-        sums = [ops.checksum(array, n_samples) for array in arrays]
-        noted, noted_sums = self._noted
-        same = (
-            sums == noted_sums
-            and len(arrays) == len(noted)
-            and all(a is b for a, b in zip(arrays, noted, strict=True))
-        )
-        if not same:
-            # In this order: an interrupt in between must not leave old values that
-            # pass for those of the new arrays.
-            clear()
-            self._noted = (list(arrays), sums)
 
 
 class _Cache:
@@ -68,8 +35,16 @@ class _Cache:
 
     def __init__(self) -> None:
         self._watch = ParamWatch()
+        self._tree: Optional[ModelTree] = None
         self._lock = threading.Lock()
         _caches.add(self)
+
+    def tree(self, model: Model) -> ModelTree:
+        """Return the nodes of the model whose values are cached here."""
+        tree = self._tree
+        if tree is None or not tree.is_current(model):
+            tree = self._tree = ModelTree(model)
+        return tree
 
     def invalidate(self) -> None:
         """Clear the cache, and compare all of the weights from now on.
@@ -222,22 +197,6 @@ class _Generation:
 
     def find(self, keys: NDArray) -> NDArray:
         return ops.find_rows(keys, self._keys, self._slots)
-
-
-def params_of(model: Model) -> List[NDArray]:
-    """Return every weight of a model and its layers."""
-    params: List[NDArray] = []
-    _add_params(model, params)
-    return params
-
-
-def _add_params(model: Model, params: List[NDArray]) -> None:
-    # Twice as fast as model.walk(), which matters for a single short doc.
-    for name in model.param_names:
-        if model.has_param(name):
-            params.append(cast(NDArray, model.get_param(name)))
-    for layer in model.layers:
-        _add_params(layer, params)
 
 
 def _find(generation: Optional[_Generation], keys: NDArray) -> NDArray:

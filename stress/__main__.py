@@ -2,7 +2,7 @@
 
 import typer
 
-from . import sanitizers
+from . import decoders, sanitizers
 from .differential import command as differential
 from .faults import harness as faults
 from .fuzz import command as fuzz
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.command("peers")(peers.main)
 app.command("differential", epilog=differential.NAMES)(differential.main)
+app.command("decoders")(decoders.main)
 app.command("faults")(faults.main)
 app.command("fuzz")(fuzz.main)
 app.command("sanitizers")(sanitizers.main)

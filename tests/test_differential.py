@@ -2,7 +2,7 @@
 
 import pytest
 
-from spacy_embedkit.row_cache import ParamWatch
+from spacy_embedkit.param_watch import ParamWatch
 from stress.differential.command import Harness
 from stress.differential.compare import Comparer, Tally
 from stress.differential.memory import MemoryCurve
@@ -103,6 +103,6 @@ def test_growth_of_memory_is_that_of_the_second_half():
 def test_interrupt_comes_at_a_line():
     import stress.differential.memory as module
 
-    with interrupted(module.__file__, 1):
+    with interrupted((module,), 1):
         MemoryCurve().growth()
         pytest.fail("was not interrupted")

@@ -15,7 +15,7 @@ from spacy.tokens import Doc
 from spacy.vectors import Vectors
 from thinc.api import Adam, fix_random_seed
 
-from spacy_embedkit import row_cache
+from spacy_embedkit import param_watch, row_cache
 from spacy_embedkit.architectures import (
     build_maxout_window_encoder_v1,
     build_multi_hash_embed_v1,
@@ -403,8 +403,8 @@ def get_again(cache, keys, weights):
 
 
 def interrupt_at(n_lines, function):
-    """Run a function, but raise at that line of row_cache.py; return whether it did."""
-    with interrupted(row_cache.__file__, n_lines) as interrupt:
+    """Run a function, but raise at that line of the caches; return whether it did."""
+    with interrupted((row_cache, param_watch), n_lines) as interrupt:
         function()
     return interrupt.happened
 

@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[1] / "spacy_embedkit"
 ROOMS = [
     ("checks", "io", "locks", "templates"),
     ("ops", "reference_ops", "_ops", "backend", "_blas"),
-    ("row_cache",),
+    ("param_watch", "row_cache"),
     ("text",),
     ("vectors",),
     ("layers",),

@@ -50,6 +50,32 @@ class DecoderWeights(NamedTuple):
         return len(self.upper) or self.bias.shape[1]
 
 
+class EntityMoves(NamedTuple):
+    """The classes of the entity recognizer.
+
+    moves: (C,) int32, the number of the move. labels: (C,) uint64. inside: (C, 2)
+    int32, for a class that begins an entity those inside it and at its end, else -1.
+    """
+
+    moves: NDArray
+    labels: NDArray
+    inside: NDArray
+
+
+class ArcMoves(NamedTuple):
+    """The classes of the parser.
+
+    moves: (C,) int32, the number of the move. labels: (C,) uint64. is_subtoken: (C,)
+    uint8, whether an arc joins neighbours alone. is_decorated: (C,) bool, whether the
+    label is one of an arc that was made projective.
+    """
+
+    moves: NDArray
+    labels: NDArray
+    is_subtoken: NDArray
+    is_decorated: NDArray
+
+
 def weights_of(model: Model) -> List[NDArray]:
     """Return the arrays that read_weights depends on."""
     nodes = model.layers[1 : 2 + bool(model.attrs["has_upper"])]
@@ -155,14 +181,12 @@ def make_blocks(
 def decode_entities(
     ops: Ops,
     weights: DecoderWeights,
-    moves: Tuple[NDArray, NDArray, NDArray],
+    moves: EntityMoves,
     block: Block,
     attrs: NDArray,
 ) -> NDArray:
     """Return the entities that the recognizer finds: (N, 2), ENT_IOB and ENT_TYPE.
 
-    moves: (C,) int32, the number of each class's move; (C,) uint64, its label; (C, 2)
-        int32, for a class that begins an entity those inside it and at its end.
     attrs: (N, 4 or more) uint64, ENT_IOB, ENT_TYPE, SENT_START, IS_SPACE.
     """
     n = block.end - block.begin
@@ -199,14 +223,12 @@ def decode_entities(
 
 def decode_arcs(
     weights: DecoderWeights,
-    moves: Tuple[NDArray, NDArray],
+    moves: ArcMoves,
     block: Block,
     starts: NDArray,
 ) -> Optional[Tuple[NDArray, NDArray]]:
     """Return the head of each token, and the class of its arc.
 
-    moves: (C,) int32, the number of each class's move; (C,) uint8, whether an arc is
-        for neighbours alone.
     starts: (N,), SENT_START.
     Returns (N,) int32, a token of the block or -1, and (N,) int32, for those that have
         a head; None if spaCy has to parse these docs.
@@ -220,7 +242,8 @@ def decode_arcs(
         weights.upper,
         weights.upper_bias,
         weights.columns,
-        *moves,
+        moves.moves,
+        moves.is_subtoken,
         block.lengths,
         starts.astype("int8"),
         numpy.empty((5, n), dtype="i"),

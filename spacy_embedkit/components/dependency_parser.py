@@ -3,13 +3,14 @@
 from typing import Any, ClassVar, Dict, List
 
 import numpy
+from numpy.typing import NDArray
 from spacy.attrs import DEP, HEAD, SENT_START
 from spacy.pipeline import DependencyParser
 from spacy.pipeline._parser_internals.arc_eager import ArcEager
 from spacy.pipeline._parser_internals.nonproj import DELIMITER, deprojectivize
 from spacy.tokens import Doc
 
-from .decoding import decode_arcs
+from .decoding import ArcMoves, decode_arcs
 from .transitions import GreedyDecoder
 
 ATTRS: Any = (SENT_START, HEAD, DEP)
@@ -31,22 +32,25 @@ class FastDependencyParser(GreedyDecoder, DependencyParser):
         "B": 4,
     }
 
+    def _make_moves(
+        self, moves: NDArray, labels: NDArray, names: List[str]
+    ) -> ArcMoves:
+        is_arc = (moves == LEFT) | (moves == RIGHT)
+        is_subtoken = is_arc & [name == SUBTOKEN for name in names]
+        is_decorated = numpy.asarray([DELIMITER in name for name in names], dtype=bool)
+        return ArcMoves(moves, labels, is_subtoken.view("uint8"), is_decorated)
+
     def _annotate(self, docs: List[Doc]) -> None:
         filled = [doc for doc in docs if len(doc)]
         if not filled or self._find_reason():
             self._annotate_by_spacy(docs)
             return
         moves = self._read_moves()
-        names = moves.names
-        is_subtoken = [name == SUBTOKEN for name in names]
-        is_subtoken &= (moves.numbers == LEFT) | (moves.numbers == RIGHT)
-        classes = (moves.numbers, is_subtoken.view("uint8"))
-        is_decorated = numpy.asarray([DELIMITER in name for name in names])
         attrs: Any = numpy.concatenate([doc.to_array(ATTRS) for doc in filled])
         given = attrs.view("int64")
         for weights, block in self._make_blocks(filled):
             part = given[block.begin : block.end]
-            arcs = decode_arcs(weights, classes, block, part[:, 0])
+            arcs = decode_arcs(weights, moves, block, part[:, 0])
             if arcs is None:
                 self._annotate_by_spacy(block.docs)
                 continue
@@ -64,7 +68,7 @@ class FastDependencyParser(GreedyDecoder, DependencyParser):
             found[values[:, 0] == 0, 1] = self.moves.root_label
             # Of labels that were there before, any may be.
             may_be_decorated = numpy.where(
-                has_arc, is_decorated[labels], part[:, 2] != 0
+                has_arc, moves.is_decorated[labels], part[:, 2] != 0
             )
             self._set(block.docs, found, may_be_decorated)
 

@@ -9,8 +9,8 @@ from spacy.pipeline import EntityRecognizer
 from spacy.pipeline._parser_internals.ner import BiluoPushDown
 from spacy.tokens import Doc, Span
 
-from .decoding import decode_entities
-from .transitions import GreedyDecoder, Moves
+from .decoding import EntityMoves, decode_entities
+from .transitions import GreedyDecoder
 
 ATTRS: Any = (ENT_IOB, ENT_TYPE, SENT_START, IS_SPACE, ENT_KB_ID)
 ENTITY: Any = (ENT_IOB, ENT_TYPE)
@@ -30,6 +30,20 @@ class FastEntityRecognizer(GreedyDecoder, EntityRecognizer):
         "O": 5,
     }
 
+    def _make_moves(
+        self, moves: NDArray, labels: NDArray, names: List[str]
+    ) -> EntityMoves:
+        pairs = list(zip(moves.tolist(), labels.tolist(), strict=True))
+        places = {pair: c for c, pair in enumerate(pairs)}
+        inside = [
+            [
+                places.get((part, label), -1) if move == BEGIN else -1
+                for part in (IN, LAST)
+            ]
+            for move, label in pairs
+        ]
+        return EntityMoves(moves, labels, numpy.asarray(inside, dtype="i"))
+
     def _annotate(self, docs: List[Doc]) -> None:
         filled = [doc for doc in docs if len(doc)]
         given = [doc.to_array(ATTRS) for doc in filled]
@@ -39,13 +53,12 @@ class FastEntityRecognizer(GreedyDecoder, EntityRecognizer):
             self._annotate_by_spacy(docs)
             return
         moves = self._read_moves()
-        classes = (moves.numbers, moves.labels, find_inside(moves))
         attrs = numpy.concatenate(given)
         is_given = [bool(a[:, (0, 1, 4)].any()) for a in given]
         nth = 0
         for weights, block in self._make_blocks(filled):
             found: Any = decode_entities(
-                self.model.ops, weights, classes, block, attrs[block.begin : block.end]
+                self.model.ops, weights, moves, block, attrs[block.begin : block.end]
             )
             end = 0
             for doc in block.docs:
@@ -55,22 +68,6 @@ class FastEntityRecognizer(GreedyDecoder, EntityRecognizer):
                 else:
                     doc.from_array(ENTITY, found[start:end])
                 nth += 1
-
-
-def find_inside(moves: Moves) -> NDArray:
-    """Return the classes inside and at the end of an entity, or -1: (C, 2) int32.
-
-    They stand in the row of the class that begins it.
-    """
-    pairs = list(zip(moves.numbers.tolist(), moves.labels.tolist(), strict=True))
-    places = {pair: c for c, pair in enumerate(pairs)}
-    rows = [
-        (places.get((IN, label), -1), places.get((LAST, label), -1))
-        if move == BEGIN
-        else (-1, -1)
-        for move, label in pairs
-    ]
-    return numpy.asarray(rows, dtype="i")
 
 
 def add_entities(doc: Doc, found: NDArray) -> None:

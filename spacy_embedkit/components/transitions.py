@@ -7,7 +7,6 @@ from typing import (
     Iterable,
     Iterator,
     List,
-    NamedTuple,
     Optional,
     Tuple,
     Type,
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from spacy.pipeline.transition_parser import Parser
 from spacy.tokens import Doc
 from spacy.util import minibatch
-from thinc.api import Optimizer, set_dropout_rate
+from thinc.api import Optimizer
 
 from ..row_cache import CachedValue
 from .decoding import (
@@ -31,25 +30,15 @@ from .decoding import (
 )
 
 
-class Moves(NamedTuple):
-    """The classes of a transition system, by its labels and their number.
-
-    numbers: (C,) int32, the move of each class. labels: (C,) uint64, its label or 0.
-    names: The labels as text.
-    """
-
-    source: Any
-    numbers: NDArray
-    labels: NDArray
-    names: List[str]
-
-
 class DecoderCache:
-    """What a component computed from its weights and its labels."""
+    """What a component computed from its weights and its labels.
+
+    moves: The labels of its transition system, their number, and what it made of them.
+    """
 
     def __init__(self) -> None:
         self.weights: CachedValue[DecoderWeights] = CachedValue()
-        self.moves: Optional[Moves] = None
+        self.moves: Tuple[Any, int, Any] = (None, 0, None)
 
     def __reduce__(self) -> Tuple[Any, ...]:
         """Become an empty one in pickles and copies."""
@@ -90,7 +79,10 @@ class GreedyDecoder:
         for batch in minibatch(stream, size=batch_size):
             docs = list(batch)
             try:
-                for part in minibatch(docs, size=max(batch_size // 4, 2)):
+                # In the batches of spaCy, which scores of labels that it wasn't
+                # trained on depend on.
+                by_length = sorted(docs, key=len)
+                for part in minibatch(by_length, size=max(batch_size // 4, 2)):
                     self._annotate(list(part))
                 yield from docs
             except Exception as err:
@@ -112,36 +104,39 @@ class GreedyDecoder:
     def _find_reason(self) -> Optional[str]:
         return find_reason(self, self.system)
 
-    def _read_moves(self) -> Moves:
-        """Return the moves, read again after labels were added or loaded."""
+    def _make_moves(self, moves: NDArray, labels: NDArray, names: List[str]) -> Any:
+        """Describe the classes of the transition system for the kernels.
+
+        moves: (C,) int32, the move of each class. labels: (C,) uint64, its label, or 0.
+        names: The labels as text.
+        """
+        raise NotImplementedError
+
+    def _read_moves(self) -> Any:
+        """Return what _make_moves does, again after labels were added or loaded."""
         pipe: Any = self
-        n_moves, cached = pipe.moves.n_moves, self._cache.moves
-        if (
-            cached is None
-            or cached.source is not pipe.moves.labels
-            or n_moves != len(cached.names)
-        ):
+        source, n_moves = pipe.moves.labels, pipe.moves.n_moves
+        known, n_known, made = self._cache.moves
+        if known is not source or n_known != n_moves:
             classes = [pipe.moves.get_class_name(i) for i in range(n_moves)]
             names = [name[2:] for name in classes]
-            strings = pipe.vocab.strings
-            labels = [strings[name] if name else 0 for name in names]
-            cached = self._cache.moves = Moves(
-                pipe.moves.labels,
-                numpy.asarray([self.move_numbers[c[0]] for c in classes], dtype="i"),
+            labels = [pipe.vocab.strings[name] if name else 0 for name in names]
+            made = self._make_moves(
+                numpy.asarray([self.move_numbers[name[0]] for name in classes], "i"),
                 numpy.asarray(labels, dtype="uint64"),
                 names,
             )
-        return cached
+            self._cache.moves = (source, n_moves, made)
+        return made
 
     def _make_blocks(self, docs: List[Doc]) -> Iterator[Tuple[DecoderWeights, Block]]:
         """Compute what the kernels need, for docs of which none is empty."""
         pipe: Any = self
         model = pipe.model
-        set_dropout_rate(model, 0.0)
+        cache = self._cache.weights
+        cache.tree(model).set_dropout(0.0)
         vectors = model.layers[0].predict(docs)
-        weights = self._cache.weights.get(
-            weights_of(model), lambda: read_weights(model)
-        )
+        weights = cache.get(weights_of(model), lambda: read_weights(model))
         for block in make_blocks(model.ops, weights, docs, vectors):
             yield weights, block
 

@@ -74,7 +74,12 @@ def forward(
     model: Model[List[Doc], List[Floats2d]], docs: List[Doc], is_train: bool
 ) -> Tuple[List[Floats2d], Callable]:
     """Run the nodes once per type; the stock layer, if somebody changed the tree."""
-    nodes = match_nodes(model)
+    cache = model.attrs.get(CACHE)
+    nodes = (
+        cache.tree(model).match(match_nodes)
+        if cache is not None
+        else match_nodes(model)
+    )
     if nodes is None:
         return stock.chain(model, docs, is_train)
     columns = [intify_attr(attr) for attr in nodes.extract.attrs["columns"]]

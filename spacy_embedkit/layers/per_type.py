@@ -11,7 +11,7 @@ from thinc.api import Dropout, Model
 from thinc.types import Floats2d
 
 from .. import ops
-from ..row_cache import CACHE, RowCache, params_of
+from ..row_cache import CACHE, RowCache
 from ..vectors.mapped import MappedVectors
 from .types import TokenRows, Types, find_types, split, vectors_attr
 
@@ -85,7 +85,7 @@ def _predict(
         )
 
     keys: Any = types.keys
-    arrays = params_of(model)
+    arrays = cache.tree(model).params()
     if reads_vectors:
         table = types.vocab.vectors
         if isinstance(table, MappedVectors):

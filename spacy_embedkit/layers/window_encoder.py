@@ -23,7 +23,7 @@ from thinc.types import Floats2d, FloatsXd
 
 from .. import ops
 from ..backend import multiply
-from ..row_cache import CACHE, params_of
+from ..row_cache import CACHE
 from . import _window
 from .stock_nodes import stock
 from .types import TokenRows, split
@@ -42,7 +42,7 @@ def forward(
     """Encode the tokens of the docs: one (len(doc), nO) array each, in and out."""
     if is_train:
         model.attrs[CACHE].invalidate()
-    layers = match_nodes(model)
+    layers = model.attrs[CACHE].tree(model).match(match_nodes)
     if layers is not None and isinstance(X, list) and not any(len(x) for x in X):
         # The stock layer raises here, in backprop at the latest.
         nO = layers[0].maxout.get_dim("nO")
@@ -87,9 +87,8 @@ def _predict(
 ) -> List[Floats2d]:
     """Encode without keeping what a backward pass would need."""
     lengths = [len(X) for X in Xs]
-    weights = model.attrs[CACHE].get(
-        params_of(model), lambda: prediction_weights(layers)
-    )
+    cache = model.attrs[CACHE]
+    weights = cache.get(cache.tree(model).params(), lambda: prediction_weights(layers))
     if isinstance(Xs, TokenRows):
         table, inverse = cast(NDArray, Xs.table), cast(NDArray, Xs.inverse)
     else:

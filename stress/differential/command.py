@@ -10,7 +10,7 @@ otherwise it is an error. After `undo` all has to be equal, to the bit.
 
 Exceptions, where stock would fail as well or our promise ends: a pickled pipeline with
 floret vectors gets its strings back in `copies`, as spaCy's own raises without them.
-`new-weights` changes all numbers of an array in place: a change that misses the 64 or
+`new-weights` changes all numbers of an array in place: a change that misses the 32 or
 so that are compared is not noticed until the model was trained. Memory of `new-words`
 is held against what spaCy's own vocab keeps of each word.
 """

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 
-from spacy_embedkit import accelerate, row_cache
+from spacy_embedkit import accelerate, param_watch, row_cache
 from tests.helpers.interrupts import interrupted
 
 from .parallel import in_processes, in_threads
@@ -191,7 +191,7 @@ def interrupts(run: Run) -> None:
         factor = 0.8 if i % 2 else 1.25
         for nlp in (stock, fast):
             scale(nlp, factor, replace=True)
-        with interrupted(row_cache.__file__, int(random.integers(1, 200))):
+        with interrupted((row_cache, param_watch), int(random.integers(1, 200))):
             annotate(fast, recipes[:8])
         run.check(recipes, stock, fast)
 
