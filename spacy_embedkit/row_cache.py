@@ -128,37 +128,33 @@ class RowCache(_Cache):
                 # As after a change to vectors that are keyed by another attribute.
                 self._clear()
             found = _find(self._recent, keys)
-            missing = numpy.flatnonzero(found < 0)
-            if not len(missing) and self._recent is not None:
+            absent = numpy.flatnonzero(found < 0)
+            if not len(absent) and self._recent is not None:
                 return self._recent.rows[found]
-            fresh = self._find_or_compute(keys[missing], missing, compute)
-            if len(missing) == len(keys):
-                self._add(keys, fresh)
-                return fresh
-            out = numpy.empty((len(keys), fresh.shape[1]), dtype=fresh.dtype)
-            out[missing] = fresh
-            if self._recent is not None:
-                known = numpy.flatnonzero(found >= 0)
-                out[known] = self._recent.rows[found[known]]
-            self._add(keys[missing], fresh)
-            return out
-
-    def _find_or_compute(
-        self,
-        keys: NDArray,
-        positions: NDArray,
-        compute: Callable[[NDArray], NDArray],
-    ) -> NDArray:
-        found = _find(self._previous, keys)
-        missing = numpy.flatnonzero(found < 0)
-        if self._previous is None or len(missing) == len(keys):
-            return compute(positions)
-        out = self._previous.rows[found]
-        if len(missing):
-            out[missing] = compute(positions[missing])
+            again = _find(self._previous, keys[absent])
+            recent, previous, epoch = self._recent, self._previous, self._epoch
+        # Others may look rows up meanwhile; rows that are there never change.
+        missing = absent[again < 0]
+        if recent is None or len(missing) == len(keys):
+            out = compute(missing)
+        else:
+            out = numpy.empty((len(keys), recent.rows.shape[1]), recent.rows.dtype)
+            known = numpy.flatnonzero(found >= 0)
+            out[known] = recent.rows[found[known]]
+            if previous is not None:
+                out[absent] = previous.rows[again]
+            if len(missing):
+                out[missing] = compute(missing)
+        with self._lock:
+            if self._epoch is epoch:
+                self._add(keys[absent], out[absent])
         return out
 
     def _add(self, keys: NDArray, rows: NDArray) -> None:
+        if self._recent is not None:
+            # Another thread may have added some.
+            absent = _find(self._recent, keys) < 0
+            keys, rows = keys[absent], rows[absent]
         # Half of the rows for each generation; with room for one there is one.
         capacity = min(self.max_rows, max(1, self.max_rows // 2))
         keys, rows = keys[:capacity], rows[:capacity]
@@ -173,6 +169,8 @@ class RowCache(_Cache):
     def _clear(self) -> None:
         self._recent = None
         self._previous = None
+        # What was computed before it is not for those who come after.
+        self._epoch = object()
 
 
 class _Generation:
