@@ -12,7 +12,7 @@ from .backend import limit_threads
 from .checks import check_positive
 
 # Texts of a batch: enough for long products, few enough for threads to end together.
-BATCH = 128
+BATCH = 256
 
 
 def pipe(
@@ -36,7 +36,7 @@ def pipe(
     nlp: The pipeline; see accelerate. Components of users have to be thread-safe.
     texts: Strings or docs, or pairs of them and a context if as_tuples.
     n_threads: 1 or more; as many as there are cores for this process if None.
-    batch_size: Texts that a thread takes at a time, 1 or more; 128 if None.
+    batch_size: Texts that a thread takes at a time, 1 or more; 256 if None.
     disable, component_cfg: As for nlp.pipe.
     Yields docs, or pairs of a doc and its context. At most 2 * n_threads batches are
         read ahead.

@@ -20,6 +20,8 @@ from .patterns import Column, Spec, UnknownPatternError, attr_name, to_spec
 SETTABLE = (TAG, POS, MORPH, LEMMA, DEP, NORM)
 # Combinations of values that are kept.
 MAX_KEPT, MAX_KEY = 100_000, 1 << 62
+# Tokens up to which combinations are looked up one by one.
+FEW = 100
 
 
 class Found(NamedTuple):
@@ -88,6 +90,7 @@ class RuleTable:
         if math.prod(column.n_codes for column in self._columns) > MAX_KEY:
             raise UnknownPatternError("its patterns ask for too many attributes")
         self._found: Dict[int, Found] = {}
+        self._found_by_row: Dict[Tuple[int, ...], Found] = {}
         self._effects: Dict[Tuple[int, ...], int] = {(): 0}
         self._values = numpy.zeros((1, len(self._written)), dtype="uint64")
         self._is_set = numpy.zeros(self._values.shape, dtype=bool)
@@ -141,6 +144,21 @@ class RuleTable:
 
     def _find(self, values: NDArray) -> Tuple[List[Found], NDArray]:
         """Return what each combination of values matches, and the one of each token."""
+        if len(values) > FEW:
+            return self._find_by_key(values)
+        # What array code takes to begin with is more than a short doc is worth.
+        rows = [tuple(row) for row in values.tolist()]
+        known = [self._found_by_row.get(row) for row in rows]
+        if None not in known:
+            return cast(List[Found], known), numpy.arange(len(known))
+        found, inverse = self._find_by_key(values)
+        if len(self._found_by_row) > MAX_KEPT:
+            self._found_by_row = {}
+        for row, nth in zip(rows, inverse.tolist(), strict=True):
+            self._found_by_row[row] = found[nth]
+        return found, inverse
+
+    def _find_by_key(self, values: NDArray) -> Tuple[List[Found], NDArray]:
         keys = numpy.zeros(len(values), dtype="int64")
         for column, codes in zip(self._columns, values.T, strict=True):
             keys *= column.n_codes
