@@ -5,6 +5,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
 
 from spacy.language import Language
 from thinc.api import Model
+from wasabi import table
 
 from .backend import EmbedkitOps, is_stock_cpu, limit_threads
 from .checks import check_not_negative
@@ -66,9 +67,15 @@ class Acceleration:
                 _undo(model)
 
     def __str__(self) -> str:
-        lines = [f"{name}: {', '.join(what)}" for name, what in self.changed.items()]
-        lines += [f"{name}: left alone, {why}" for name, why in self.left_alone.items()]
-        return "\n".join(lines)
+        rows = [
+            (name, ", ".join(self.changed.get(name, ())), self.left_alone.get(name, ""))
+            for name, _ in self._nlp.components
+        ]
+        if not rows:
+            return "The pipeline has no components, so there is nothing to accelerate."
+        header = ("component", "faster", "as before, because")
+        text = table(rows, header=header, divider=True, max_col=80)
+        return "\n".join(line.rstrip() for line in text.strip("\n").split("\n"))
 
 
 def accelerate(

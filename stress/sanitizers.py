@@ -19,7 +19,14 @@ from typing import Annotated
 import typer
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("spacy_embedkit", "tests", "setup.py", "setup.cfg", "pyproject.toml")
+COPIED = (
+    "spacy_embedkit",
+    "stress",
+    "tests",
+    "setup.py",
+    "setup.cfg",
+    "pyproject.toml",
+)
 BUILT = ("*.so", "*.c", "*.cpp", "__pycache__")
 TESTS = (
     # Kernels.
@@ -28,9 +35,8 @@ TESTS = (
     "ops",
     "row_cache",
     "window_ops",
-    # Layers.
-    "acceleration",
-    "architectures",
+    # Layers and decoders.
+    "decoders",
     "multi_hash",
     "pooling",
     "static_vectors",
@@ -81,7 +87,10 @@ def main(
     test: Annotated[
         list[str] | None, typer.Option(help="Files of tests, such as ops.")
     ] = None,
-    slow: Annotated[bool, typer.Option("--slow", help="Slow tests, too.")] = False,
+    slow: Annotated[
+        bool,
+        typer.Option("--slow", help="Slow tests, too, and more examples of each."),
+    ] = False,
     jobs: Annotated[int, typer.Option(help="Processes.")] = 2,
 ) -> None:
     """Run the tests of kernels, layers and tables on kernels that report what they do.
@@ -135,7 +144,7 @@ def check(
     env = environment(kind, copy)
     run_python(copy, env, "-c", PROBE.format(copy=copy, libraries=LIBRARIES[kind]))
     command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(jobs)]
-    command += [] if slow else ["-m", "not slow"]
+    command += [] if slow else ["-m", "not slow", "--hypothesis-profile", "few"]
     command += [f"tests/test_{name}.py" for name in tests]
     result = run_python(copy, env, *command, check=False)
     reports = [path.read_text(errors="replace") for path in copy.glob("report.*")]

@@ -27,6 +27,8 @@ settings.register_profile(
     max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+# For slow kernels, see stress/sanitizers.py.
+settings.register_profile("few", settings.get_profile("default"), max_examples=15)
 settings.load_profile("default")
 
 

@@ -428,7 +428,8 @@ def test_other_layers_are_left_alone_and_named():
     assert result.changed["tok2vec"] == ["MultiHashEmbed"]
     assert "its encode layer with_array(residual(expand" in result.left_alone["tok2vec"]
     assert result.left_alone["tagger"] == "none of its layers is a known one"
-    assert "tagger: left alone, none of its layers" in str(result)
+    (line,) = (part for part in str(result).split("\n") if part.startswith("tagger"))
+    assert line.endswith("none of its layers is a known one")
     assert_same(annotate(nlp), expected)
 
 

@@ -10,7 +10,7 @@ from spacy.pipeline import (
 )
 
 from .attribute_ruler import CachedAttributeRuler, accelerate_ruler, restore_ruler
-from .decoding import find_reason
+from .decoding import NOT_YET, find_reason
 from .dependency_parser import FastDependencyParser
 from .entity_recognizer import FastEntityRecognizer
 from .lemmatizer import CachedLemmatizer, accelerate_lemmatizer, restore_lemmatizer
@@ -50,7 +50,8 @@ def accelerate_component(pipe: Any) -> Accelerated:
         reason = accelerate_lemmatizer(pipe)
     elif fast := DECODERS.get(type(pipe)):
         changed, reason = "decoder", find_reason(pipe, fast.system)
-        pipe = pipe if reason else exchange(pipe, fast)
+        if reason in (None, NOT_YET):
+            pipe, reason = exchange(pipe, fast), None
     else:
         return Accelerated(pipe)
     return Accelerated(pipe, reason=reason) if reason else Accelerated(pipe, changed)

@@ -24,6 +24,8 @@ from . import _decode
 N_FEATURES = (1, 2, 3, 6, 8, 13)
 # With these, a state depends on the next token of the buffer, too.
 N_FEATURES_AHEAD = (8, 13)
+# The reason that goes away once weights are loaded.
+NOT_YET = "it isn't initialized"
 # Tokens of a block; a longer doc is a block of its own.
 BLOCK = 512
 
@@ -120,7 +122,7 @@ def find_reason(pipe: Any, system: Any) -> Optional[str]:
     if not known or type(moves) is not system:
         return "its model or its transition system isn't spaCy's own"
     if not all(node.has_param("W") for node in (lower, upper)[: 1 + has_upper]):
-        return "it isn't initialized"
+        return NOT_YET
     if pipe.cfg["beam_width"] != 1:
         return f"it searches with a beam of {pipe.cfg['beam_width']}"
     if model.attrs["unseen_classes"]:

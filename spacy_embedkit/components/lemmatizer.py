@@ -11,13 +11,18 @@ from typing import (
     Optional,
     Tuple,
     Type,
+    cast,
 )
 
 import numpy
+from numpy.typing import NDArray
 from spacy.attrs import LEMMA, LOWER, MORPH, ORTH, POS
 from spacy.pipeline import Lemmatizer
 from spacy.tokens import Doc
 from spacy.util import minibatch
+from thinc.types import Ints2d
+
+from .. import ops
 
 MEMO = "_embedkit_memo"
 MAX_KEPT = 200_000
@@ -119,46 +124,57 @@ class CachedLemmatizer(Lemmatizer):
         columns: Any = [*kind.attrs, LEMMA]
         arrays = [doc.to_array(columns) for doc in docs]
         values = numpy.concatenate(arrays)
-        is_open = (values[:, -1] == 0) | self.overwrite
-        places = numpy.flatnonzero(is_open).tolist()
-        keys: List[Key] = list(zip(*values[places, :-1].T.tolist(), strict=True))
-        lemmas = {} if kind.kept is None else self._find_memo().lemmas
-        known = {key: lemmas.get(key) for key in keys}
-        if missing := {key for key, lemma in known.items() if lemma is None}:
+        places = numpy.flatnonzero((values[:, -1] == 0) | self.overwrite)
+        open_values = values[places, :-1]
+        first, inverse = ops.unique_rows(cast(Ints2d, open_values))
+        keys: List[Key] = [tuple(row) for row in open_values[first].tolist()]
+        kept = {} if kind.kept is None else self._find_memo().lemmas
+        lemmas = [kept.get(key) for key in keys]
+        if None in lemmas:
+            missing = [nth for nth, lemma in enumerate(lemmas) if lemma is None]
             try:
-                new = self._lemmatize(docs, keys, missing, places)
+                new = self._lemmatize(docs, places[first[missing]].tolist())
             except Exception:
                 # Tables, and methods of languages, may raise anything.
                 return False
-            self._keep(kind, new)
-            known.update(new)
-        texts: Dict[int, Any] = {
-            place: known[key] for place, key in zip(places, keys, strict=True)
-        }
-        end = 0
-        for doc, array in zip(docs, arrays, strict=True):
-            start, end = end, end + len(doc)
-            # Strings may have been removed since, as at the end of a memory zone.
-            add = doc.vocab.strings.add
-            ids = [
-                add(texts[place]) if place in texts else lemma
-                for place, lemma in enumerate(array[:, -1].tolist(), start)
-            ]
-            found: Any = numpy.asarray(ids, dtype="uint64")
-            doc.from_array([LEMMA], found)
+            self._keep(
+                kind, {keys[n]: text for n, text in zip(missing, new, strict=True)}
+            )
+            for nth, text in zip(missing, new, strict=True):
+                lemmas[nth] = text
+        self._write(docs, values[:, -1], places, cast(List[str], lemmas), inverse)
         return True
 
-    def _lemmatize(
-        self, docs: List[Doc], keys: List[Key], missing: set, places: List[int]
-    ) -> Dict[Key, str]:
-        """Lemmatize the first token of each key that is missing, in their order."""
-        ends, new = numpy.cumsum([len(doc) for doc in docs]), {}
-        for key, place in zip(keys, places, strict=True):
-            if key in missing and key not in new:
-                nth = int(numpy.searchsorted(ends, place, side="right"))
-                token = docs[nth][place - int(ends[nth]) + len(docs[nth])]
-                new[key] = self.lemmatize(token)[0]
-        return new
+    def _lemmatize(self, docs: List[Doc], places: List[int]) -> List[str]:
+        """Lemmatize tokens, by their places among those of all docs."""
+        ends, out = numpy.cumsum([len(doc) for doc in docs]), []
+        for place in places:
+            nth = int(numpy.searchsorted(ends, place, side="right"))
+            token = docs[nth][place - int(ends[nth]) + len(docs[nth])]
+            out.append(self.lemmatize(token)[0])
+        return out
+
+    def _write(
+        self,
+        docs: List[Doc],
+        column: NDArray,
+        places: NDArray,
+        lemmas: List[str],
+        inverse: Any,
+    ) -> None:
+        """Write the lemmas to the docs: at places[i] that of number inverse[i].
+
+        column: The lemmas before, as IDs.
+        """
+        end, vocab = 0, None
+        for doc in docs:
+            if doc.vocab is not vocab:
+                # Strings may have been removed since, as at the end of a memory zone.
+                vocab, add = doc.vocab, doc.vocab.strings.add
+                ids = numpy.asarray([add(lemma) for lemma in lemmas], dtype="uint64")
+                column[places] = ids[inverse]
+            start, end = end, end + len(doc)
+            doc.from_array([LEMMA], cast(Any, column[start:end]))
 
     def _find_memo(self) -> Memo:
         memo: Optional[Memo] = self.__dict__.get(MEMO)

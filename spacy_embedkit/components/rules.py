@@ -6,22 +6,24 @@ rules do is found once per combination of values, for a whole batch in array cod
 
 import math
 import threading
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple, cast
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, cast
 
 import numpy
 from numpy.typing import NDArray
 from spacy.attrs import DEP, LEMMA, MORPH, NORM, POS, TAG
 from spacy.pipeline import AttributeRuler
 from spacy.tokens import Doc
+from thinc.types import Ints2d
 
+from .. import ops
 from .patterns import Column, Spec, UnknownPatternError, attr_name, to_spec
 
 # What rules may set: attributes of tokens, which nothing else depends on.
 SETTABLE = (TAG, POS, MORPH, LEMMA, DEP, NORM)
 # Combinations of values that are kept.
 MAX_KEPT, MAX_KEY = 100_000, 1 << 62
-# Tokens up to which combinations are looked up one by one.
-FEW = 100
+# The same by the values themselves, which are many more.
+MAX_ROWS = 20_000
 
 
 class Found(NamedTuple):
@@ -90,7 +92,7 @@ class RuleTable:
         if math.prod(column.n_codes for column in self._columns) > MAX_KEY:
             raise UnknownPatternError("its patterns ask for too many attributes")
         self._found: Dict[int, Found] = {}
-        self._found_by_row: Dict[Tuple[int, ...], Found] = {}
+        self._found_by_row: Dict[Tuple[int, ...], Optional[Found]] = {}
         self._effects: Dict[Tuple[int, ...], int] = {(): 0}
         self._values = numpy.zeros((1, len(self._written)), dtype="uint64")
         self._is_set = numpy.zeros(self._values.shape, dtype=bool)
@@ -120,13 +122,7 @@ class RuleTable:
         ends = numpy.cumsum([len(array) for array in arrays])
         if self._long:
             self._match_long(found, inverse, ends, effects)
-        is_set = self._is_set[effects]
-        new = numpy.where(is_set, self._values[effects], values[:, n_read:])
-        starts = ends - [len(array) for array in arrays]
-        return [
-            self._change(doc, new[start:end], is_set[start:end])
-            for doc, start, end in zip(docs, starts, ends, strict=True)
-        ]
+        return self._make_changes(docs, ends.tolist(), values[:, n_read:], effects)
 
     def _add(self, rule: int, pattern: List[Dict[str, Any]], index: int) -> None:
         specs = tuple(
@@ -144,31 +140,29 @@ class RuleTable:
 
     def _find(self, values: NDArray) -> Tuple[List[Found], NDArray]:
         """Return what each combination of values matches, and the one of each token."""
-        if len(values) > FEW:
-            return self._find_by_key(values)
-        # What array code takes to begin with is more than a short doc is worth.
-        rows = [tuple(row) for row in values.tolist()]
-        known = [self._found_by_row.get(row) for row in rows]
-        if None not in known:
-            return cast(List[Found], known), numpy.arange(len(known))
-        found, inverse = self._find_by_key(values)
-        if len(self._found_by_row) > MAX_KEPT:
-            self._found_by_row = {}
-        for row, nth in zip(rows, inverse.tolist(), strict=True):
-            self._found_by_row[row] = found[nth]
-        return found, inverse
+        first, inverse = ops.unique_rows(cast(Ints2d, values))
+        unique = values[first]
+        rows = [tuple(row) for row in unique.tolist()]
+        known = {row: self._found_by_row.get(row) for row in rows}
+        if missing := [nth for nth, row in enumerate(rows) if known[row] is None]:
+            new = self._find_by_key(unique[missing])
+            known.update(zip((rows[nth] for nth in missing), new, strict=True))
+            if len(self._found_by_row) + len(new) > MAX_ROWS:
+                self._found_by_row = {}
+            self._found_by_row.update((rows[nth], known[rows[nth]]) for nth in missing)
+        return cast(List[Found], list(known.values())), cast(NDArray, inverse)
 
-    def _find_by_key(self, values: NDArray) -> Tuple[List[Found], NDArray]:
+    def _find_by_key(self, values: NDArray) -> List[Found]:
+        """Return what combinations of values match, by what patterns ask of them."""
         keys = numpy.zeros(len(values), dtype="int64")
         for column, codes in zip(self._columns, values.T, strict=True):
             keys *= column.n_codes
             keys += column.encode(codes)
-        unique, inverse = numpy.unique(keys, return_inverse=True)
-        known = {key: self._found.get(key) for key in unique.tolist()}
+        known = {key: self._found.get(key) for key in keys.tolist()}
         if missing := [key for key, found in known.items() if found is None]:
             with self._lock:
                 known.update(self._learn(missing))
-        return cast(List[Found], list(known.values())), inverse
+        return [cast(Found, known[key]) for key in keys.tolist()]
 
     def _learn(self, keys: List[int]) -> Dict[int, Found]:
         """Find what these combinations of values match."""
@@ -225,20 +219,35 @@ class RuleTable:
                 both = {*rules, *found[inverse[i]].rules}
                 effects[i] = self._effect(tuple(sorted(both)))
 
-    def _change(self, doc: Doc, values: NDArray, is_set: NDArray) -> "Change":
-        norms = []
+    def _make_changes(
+        self, docs: Sequence[Doc], ends: List[int], old: NDArray, effects: NDArray
+    ) -> List["Change"]:
+        """Cut the new values of all tokens into those of each doc."""
+        is_set = self._is_set[effects]
         columns = list(range(len(self._written)))
+        norms: List[Tuple[int, int]] = []
         if NORM in self._written:
             # The array has the norms of words, where tokens have none of their own.
             norm = self._written.index(NORM)
             columns.remove(norm)
-            norms = [
-                (int(i), int(values[i, norm]))
-                for i in numpy.flatnonzero(is_set[:, norm])
-            ]
+            places = numpy.flatnonzero(is_set[:, norm])
+            found = self._values[effects[places], norm]
+            norms = list(zip(places.tolist(), found.tolist(), strict=True))[::-1]
         attrs = [self._written[column] for column in columns]
-        is_changed = bool(is_set[:, columns].any())
-        return Change(doc, attrs, values[:, columns] if is_changed else None, norms)
+        is_set = is_set[:, columns]
+        new = numpy.where(is_set, self._values[effects][:, columns], old[:, columns])
+        n_changed = [0, *numpy.cumsum(is_set.any(axis=1)).tolist()]
+        changes, start = [], 0
+        for doc, end in zip(docs, ends, strict=True):
+            is_changed = n_changed[end] > n_changed[start]
+            own = []
+            while norms and norms[-1][0] < end:
+                place, value = norms.pop()
+                own.append((place - start, value))
+            values = new[start:end] if is_changed else None
+            changes.append(Change(doc, attrs, values, own))
+            start = end
+        return changes
 
 
 def _state(ruler: AttributeRuler) -> Tuple[Tuple[Any, ...], Tuple[int, ...]]:
