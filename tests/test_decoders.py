@@ -205,6 +205,24 @@ def test_weights_that_were_replaced_count_at_once(pair):
     assert annotate(ours) == annotate(stock) != old
 
 
+@pytest.mark.parametrize(
+    ("ref", "name", "shape"),
+    [
+        ("lower", "b", (64, 1)),
+        ("lower", "b", (32, 2)),
+        ("lower", "pad", (1, 3, 2, 64)),
+        ("upper", "W", (10, 63)),
+        ("upper", "b", (9,)),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(pair, ref, name, shape):
+    pipe = pair[1].get_pipe("ner")
+    node = pipe.model.get_ref(ref)
+    node.set_param(name, numpy.zeros(shape, dtype="f"))
+    with pytest.raises(ValueError, match="weights of parser_model don't fit"):
+        pair[1](TEXTS[0])
+
+
 def test_labels_that_were_exchanged_for_as_many_count_at_once(pair):
     _, ours = pair
     pipe = ours.get_pipe("ner")

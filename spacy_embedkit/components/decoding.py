@@ -87,25 +87,42 @@ def weights_of(model: Model) -> List[NDArray]:
 
 
 def read_weights(model: Model) -> DecoderWeights:
-    """Put the weights of a parser_model into the order of the kernels."""
+    """Put the weights of a parser_model into the order of the kernels.
+
+    Raises ValueError if their shapes don't fit each other, as after a damaged file.
+    """
     lower, upper = model.layers[1], model.layers[2]
-    W = cast(NDArray, lower.get_param("W"))
-    n_features, n_hidden, _, n_in = W.shape
-    # (F, H, P, I) to (I, F, P, H)
-    rows = numpy.ascontiguousarray(W.transpose(3, 0, 2, 1), dtype="f")
-    pad = cast(NDArray, lower.get_param("pad"))[0].transpose(0, 2, 1)
+    W, b, pad = (cast(NDArray, lower.get_param(name)) for name in ("W", "b", "pad"))
+    n_features, n_hidden, n_pieces, n_in = W.shape
     last_W, last_b = numpy.empty((0, n_hidden)), numpy.empty(0)
     if model.attrs["has_upper"]:
         last_W, last_b = (cast(NDArray, upper.get_param(name)) for name in ("W", "b"))
+    found = (b.shape, pad.shape, last_W.shape[1:], last_b.shape)
+    if found != (
+        (n_hidden, n_pieces),
+        (1, n_features, n_hidden, n_pieces),
+        (n_hidden,),
+        last_W.shape[:1],
+    ):
+        raise ValueError(
+            f"the weights of {model.name} don't fit each other: W has the shape "
+            f"{W.shape}, b {b.shape}, pad {pad.shape}, and the output layer "
+            f"{last_W.shape} and {last_b.shape}; load them again"
+        )
     return DecoderWeights(
         n_features,
-        rows.reshape(n_in, -1),
-        numpy.ascontiguousarray(pad, dtype="f").reshape(-1),
-        numpy.ascontiguousarray(cast(NDArray, lower.get_param("b")).T, dtype="f"),
-        numpy.ascontiguousarray(last_W, dtype="f"),
-        numpy.ascontiguousarray(last_b, dtype="f"),
-        numpy.ascontiguousarray(last_W.T, dtype="f"),
+        # (F, H, P, I) to (I, F, P, H)
+        _floats(W.transpose(3, 0, 2, 1)).reshape(n_in, -1),
+        _floats(pad[0].transpose(0, 2, 1)).reshape(-1),
+        _floats(b.T),
+        _floats(last_W),
+        _floats(last_b),
+        _floats(last_W.T),
     )
+
+
+def _floats(array: NDArray) -> NDArray:
+    return numpy.ascontiguousarray(array, dtype="f")
 
 
 def find_reason(pipe: Any, system: Any) -> Optional[str]:
