@@ -11,6 +11,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Optimizer, fix_random_seed
 
+from spacy_embedkit import accelerate
 from spacy_embedkit.checks import import_extra
 
 from .teacher import first_words, texts
@@ -35,6 +36,8 @@ OUR_SPANS = {
     "@span_getters": "spacy-embedkit.wordpiece_spans.v1",
     "max_wordpieces": WORDPIECES,
 }
+# Sentences of docs of mixed lengths.
+LENGTHS = (1, 16, 2, 1, 8, 1, 3, 5)
 STOCK, OURS = "spacy-transformers", "spacy-embedkit"
 
 
@@ -54,6 +57,7 @@ def run(setting: Setting) -> list[Row | Figure]:
     figures: list[Row | Figure] = []
     for title, docs in found.items():
         figures += predicting(name, title, docs, setting.repeats)
+    figures += accelerating(name, mixed_lengths(sentences), setting.repeats)
     docs = found["twenty sentences"][:8]
     if all(doc.has_annotation("TAG") for doc in docs):
         figures += training(name, docs, setting.repeats)
@@ -88,6 +92,37 @@ def predicting(
                 )
             )
     return figures
+
+
+def mixed_lengths(sentences: list[Doc]) -> list[Doc]:
+    """Join one to sixteen sentences to each doc, in turn."""
+    docs: list[Doc] = []
+    start = 0
+    while start < len(sentences):
+        n = LENGTHS[len(docs) % len(LENGTHS)]
+        docs += join_docs(sentences[start : start + n], n)
+        start += n
+    return docs
+
+
+def accelerating(name: str, docs: list[Doc], repeats: int) -> list[Row]:
+    """Compare stock with the same pipeline accelerated, over the same spans."""
+    rows = []
+    for spans, getter in STOCK_SPANS.items():
+        stock = build(name, STOCK, getter)
+        for precision in (None, "int8"):
+            ours = build(name, STOCK, getter)
+            accelerate(ours, precision=precision)  # type: ignore[arg-type]
+            rows.append(
+                compare(
+                    f"accelerated, mixed lengths, {spans}, {precision or 'float32'}",
+                    sum(map(len, docs)),
+                    partial(predict, stock, docs),
+                    partial(predict, ours, docs),
+                    repeats,
+                )
+            )
+    return rows
 
 
 def training(name: str, docs: list[Doc], repeats: int) -> list[Row]:

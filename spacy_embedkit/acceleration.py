@@ -1,20 +1,37 @@
 """Faster prediction for pipelines as they are: their weights, their configs."""
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    Literal,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+    get_args,
+)
 
 from spacy.language import Language
 from thinc.api import Model
 from wasabi import table
 
 from .backend import EmbedkitOps, is_stock_cpu, limit_threads
-from .checks import check_not_negative
+from .checks import check_choice, check_not_negative
 from .components import accelerate_component, restore_component
 from .layers import multi_hash, static_vectors, window_encoder, window_nodes
 from .layers.per_type import CACHE_ROWS
 from .layers.stock_nodes import stock
 from .ops import has_kernels
 from .row_cache import CACHE, CachedValue, RowCache
+from .transformer.stock_transformers import (
+    accelerate_transformers,
+    restore_transformers,
+)
+
+FewerBits = Literal["bfloat16", "int8"]
 
 
 class KnownLayer(NamedTuple):
@@ -79,7 +96,11 @@ class Acceleration:
 
 
 def accelerate(
-    nlp: Language, *, cache_rows: int = CACHE_ROWS, fast_ops: bool = True
+    nlp: Language,
+    *,
+    cache_rows: int = CACHE_ROWS,
+    fast_ops: bool = True,
+    precision: Optional[FewerBits] = None,
 ) -> Acceleration:
     """Let the layers of a pipeline predict faster, with the same weights.
 
@@ -97,6 +118,9 @@ def accelerate(
     score within rounding of each other. A reference to the component taken before
     stays valid, and as slow as it was.
 
+    Transformers of spacy-transformers and spacy-curated-transformers encode the spans
+    that they did, batched by length, so that little is padded.
+
     Nothing else changes: layers train by their own code, and to_disk and to_bytes save
     what they saved before, so it loads where this package is not installed.
 
@@ -106,8 +130,13 @@ def accelerate(
     fast_ops (bool): Whether components that use thinc's backend for the CPU, the parser
         and the entity recognizer too, multiply by backend.EmbedkitOps, on one thread
         unless OMP_NUM_THREADS or OPENBLAS_NUM_THREADS is set.
+    precision (str): With what these transformers predict: "bfloat16", or "int8" for
+        the products of linear layers; less exact, and faster on processors that have
+        instructions for them. None: as they are. A TransformerModel.v1 of ours has its
+        own setting.
     Returns what was changed and what was left alone; its undo() reverts it.
-    Raises: TypeError if nlp is not a spaCy pipeline, ValueError on cache_rows.
+    Raises: TypeError if nlp is not a spaCy pipeline, ValueError on cache_rows
+        or precision.
     """
     if not isinstance(nlp, Language):
         raise TypeError(
@@ -115,6 +144,8 @@ def accelerate(
             "pipeline, such as spacy.load returns"
         )
     check_not_negative("accelerate", cache_rows=cache_rows)
+    if precision is not None:
+        check_choice("accelerate", get_args(FewerBits), precision=precision)
     result = Acceleration(nlp)
     for place, (name, pipe) in enumerate(nlp.components):
         pipe, decoder, reason = accelerate_component(pipe)
@@ -123,17 +154,10 @@ def accelerate(
         model = _model_of(pipe)
         if model is None:
             reasons.append("" if decoder or reason else "it has no model")
-        elif not has_kernels(model.ops):
-            reasons = [
-                f"it runs on {type(model.ops).__name__}; only layers on a CPU are "
-                "accelerated"
-            ]
         else:
-            _undo(model)
-            changed += _accelerate_layers(model, cache_rows)
-            reasons.append(_find_unknown(model))
-            if fast_ops and _switch_ops(model):
-                changed.append("fast ops")
+            parts, found = _accelerate_model(model, cache_rows, fast_ops, precision)
+            changed += parts
+            reasons += found
             if not any(changed) and not any(reasons):
                 reasons = ["none of its layers is a known one"]
         if any(changed):
@@ -148,6 +172,22 @@ def accelerate(
 def _model_of(pipe: Any) -> Optional[Model]:
     model = getattr(pipe, "model", None)
     return model if isinstance(model, Model) else None
+
+
+def _accelerate_model(
+    model: Model, cache_rows: int, fast_ops: bool, precision: Optional[FewerBits]
+) -> Tuple[List[str], List[str]]:
+    """Return what is faster now, and why something stayed as it was."""
+    if not has_kernels(model.ops):
+        kind = type(model.ops).__name__
+        return [], [f"it runs on {kind}; only layers on a CPU are accelerated"]
+    _undo(model)
+    changed, reasons = accelerate_transformers(model, precision)
+    changed += _accelerate_layers(model, cache_rows)
+    reasons.append(_find_unknown(model))
+    if fast_ops and _switch_ops(model):
+        changed.append("fast ops")
+    return changed, reasons
 
 
 def _switch_ops(model: Model) -> bool:
@@ -179,6 +219,7 @@ def _accelerate_layers(model: Model, cache_rows: int) -> List[str]:
 
 
 def _undo(model: Model) -> None:
+    restore_transformers(model)
     for node in model.walk():
         for layer in LAYERS.values():
             if node._func is layer.fast:

@@ -1,11 +1,11 @@
 """Registered callbacks, for the [nlp], [initialize] and [training] blocks."""
 
 from functools import partial
-from typing import Any, Callable, Dict, Type
+from typing import Any, Callable, Dict, Optional, Type
 
 from spacy.language import Language
 
-from .acceleration import accelerate
+from .acceleration import FewerBits, accelerate
 from .backend import use_fast_ops
 from .checks import check_not_negative
 from .layers.per_type import CACHE_ROWS
@@ -28,7 +28,9 @@ def build_fast_ops_v1() -> BeforeCreation:
 
 
 def build_accelerate_v1(
-    cache_rows: int = CACHE_ROWS, fast_ops: bool = True
+    cache_rows: int = CACHE_ROWS,
+    fast_ops: bool = True,
+    precision: Optional[FewerBits] = None,
 ) -> AfterPipelineCreation:
     """Let the layers of the pipeline predict faster, see acceleration.accelerate.
 
@@ -40,9 +42,11 @@ def build_accelerate_v1(
         turns the caches off. A row takes 4 * width bytes.
     fast_ops (bool): Whether components on thinc's backend for the CPU multiply by
         backend.EmbedkitOps.
+    precision (str): With what stock's transformers predict: "bfloat16", "int8", or
+        None, as they are.
     Raises: ValueError if cache_rows is below 0.
     """
-    return partial(_after_pipeline_creation, cache_rows, fast_ops)
+    return partial(_after_pipeline_creation, cache_rows, fast_ops, precision)
 
 
 def build_check_tok2vec_v1() -> Callable[[Language], Language]:
@@ -93,9 +97,9 @@ def _before_init(nlp: Language) -> Language:
 
 
 def _after_pipeline_creation(
-    cache_rows: int, fast_ops: bool, nlp: Language
+    cache_rows: int, fast_ops: bool, precision: Optional[FewerBits], nlp: Language
 ) -> Language:
-    accelerate(nlp, cache_rows=cache_rows, fast_ops=fast_ops)
+    accelerate(nlp, cache_rows=cache_rows, fast_ops=fast_ops, precision=precision)
     return nlp
 
 

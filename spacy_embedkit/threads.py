@@ -7,6 +7,7 @@ from typing import Any, Deque, Dict, Iterable, Iterator, List, Optional
 
 from spacy.language import Language
 from spacy.util import minibatch
+from thinc.api import Model
 
 from .backend import limit_threads
 from .checks import check_positive
@@ -33,7 +34,9 @@ def pipe(
     thread at a time. Docs come in the order of the texts. An error that the pipeline
     doesn't handle is raised where the docs of its batch would come.
 
-    nlp: The pipeline; see accelerate. Components of users have to be thread-safe.
+    nlp: The pipeline; see accelerate. Components of users have to be thread-safe. With
+        a model of PyTorch, which can't predict on two threads and uses several itself,
+        it runs on one.
     texts: Strings or docs, or pairs of them and a context if as_tuples.
     n_threads: 1 or more; as many as there are cores for this process if None.
     batch_size: Texts that a thread takes at a time, 1 or more; 256 if None.
@@ -51,7 +54,7 @@ def pipe(
         "disable": list(disable),
         "component_cfg": component_cfg,
     }
-    if n == 1:
+    if n == 1 or _has_shims(nlp):
         return nlp.pipe(texts, **settings)
     # Each thread multiplies by itself.
     limit_threads()
@@ -75,6 +78,16 @@ def _run(
             yield from waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _has_shims(nlp: Language) -> bool:
+    models = [getattr(pipe, "model", None) for _, pipe in nlp.pipeline]
+    return any(
+        node.shims
+        for model in models
+        if isinstance(model, Model)
+        for node in model.walk()
+    )
 
 
 def _count_cores() -> int:

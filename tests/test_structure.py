@@ -42,6 +42,7 @@ ROOMS = [
     ("cli",),
 ]
 OPTIONAL = ["torch", "transformers", "spacy_transformers", "cupy", "ray"]
+OPTIONAL += ["spacy_curated_transformers", "curated_transformers"]
 
 
 @cache

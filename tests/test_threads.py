@@ -6,6 +6,7 @@ import pytest
 import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
+from thinc.api import Model, Shim
 
 import spacy_embedkit
 from spacy_embedkit.checks import InputError
@@ -100,3 +101,13 @@ def test_one_thread_and_wrong_numbers(counted):
         spacy_embedkit.pipe(nlp, TEXTS, n_threads=0)
     with pytest.raises(InputError, match="batch_size is 0, but 1 or more"):
         spacy_embedkit.pipe(nlp, TEXTS, batch_size=0)
+
+
+def test_models_of_other_libraries_stay_on_one_thread(counted):
+    nlp, threads = counted
+    nlp.add_pipe("tagger").model = Model(
+        "torch", lambda model, X, is_train: (X, lambda dY: dY), shims=[Shim(None)]
+    )
+    docs = spacy_embedkit.pipe(nlp, TEXTS, n_threads=2, disable=["tagger"])
+    assert len(list(docs)) == len(TEXTS)
+    assert threads == {"MainThread"}

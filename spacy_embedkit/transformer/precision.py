@@ -1,7 +1,7 @@
 """Inference with fewer bits than a transformer was trained with."""
 
 from copy import deepcopy
-from typing import Any, Literal
+from typing import Any, List, Literal, Tuple
 
 import torch
 from torch import nn
@@ -25,23 +25,28 @@ def to_precision(model: nn.Module, precision: Precision) -> nn.Module:
         return copied.to(torch.bfloat16)
     if any(weights.device.type != "cpu" for weights in copied.parameters()):
         raise ValueError(
-            "TransformerModel.v1: inference_precision is int8, which is for the CPU; "
-            "use bfloat16 on a GPU"
+            "the precision of a transformer is int8, which is for the CPU; use "
+            "bfloat16 on a GPU"
         )
-    found = [
-        (parent, name, child)
-        for parent in copied.modules()
-        for name, child in parent.named_children()
-        if type(child) is nn.Linear
-    ]
+    found = linear_layers(copied)
     if not found:
         raise ValueError(
-            "TransformerModel.v1: inference_precision is int8, but "
+            "the precision of a transformer is int8, but "
             f"{type(model).__name__} has no linear layers of torch; use bfloat16"
         )
     for parent, name, child in found:
         setattr(parent, name, Int8Linear(child))
     return copied
+
+
+def linear_layers(model: nn.Module) -> List[Tuple[nn.Module, str, nn.Linear]]:
+    """Return each linear layer of torch with its parent and its name there."""
+    return [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if type(child) is nn.Linear
+    ]
 
 
 class Int8Linear(nn.Module):

@@ -1,10 +1,9 @@
 """The weights of a transformer within a thinc model: trained, frozen, saved."""
 
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Callable, Dict, Iterator, List, Optional, cast
+from typing import Any, Callable, Dict, List, Optional, cast
 
 import srsly
 import torch
@@ -17,8 +16,9 @@ from thinc.types import FloatsXd
 from thinc.util import torch2xp, xp2torch
 from transformers import AutoConfig, AutoTokenizer
 
-from .adapters import LORA_MARK, without_adapters
-from .precision import Precision, to_precision
+from .adapters import LORA_MARK
+from .inference_shim import InferenceShim
+from .precision import Precision
 from .saved_transformer import (
     FORMAT,
     SAFETENSORS,
@@ -50,10 +50,12 @@ class TransformerSettings:
     lora: Optional[Dict[str, Any]] = None
 
 
-class TransformerShim(HFShim):
-    """HFShim of spacy-transformers with chosen layers that learn, and safe files."""
+class HFInferenceShim(InferenceShim, HFShim):
+    """HFShim of spacy-transformers that predicts with a copy of its transformer."""
 
-    _model: Any
+
+class TransformerShim(HFInferenceShim):
+    """HFShim of spacy-transformers with chosen layers that learn, and safe files."""
 
     def __init__(self, settings: TransformerSettings) -> None:
         configs = settings.tokenizer_config or {}, settings.transformer_config or {}
@@ -66,9 +68,7 @@ class TransformerShim(HFShim):
             tokenizer_cls=WithoutCode(AutoTokenizer),
         )
         self.settings = settings
-        # The model that predicts, and the one that it was made from.
-        self._inference_model: Any = None
-        self._source: Any = None
+        self.precision = settings.inference_precision
         # Zeros, for the gradients of weights by their names.
         self._gradients: Dict[str, Any] = {}
 
@@ -82,38 +82,6 @@ class TransformerShim(HFShim):
         """Whether the coming update changes nothing."""
         trained_layers = self.settings.trained_layers
         return trained_layers is not None and trained_layers.value <= 0
-
-    @property
-    def inference_model(self) -> Any:
-        """The transformer, or a copy with merged adapters or fewer bits."""
-        if self._inference_model is None or self._source is not self._model:
-            self._source = self._model
-            model = without_adapters(self._model)
-            if self.settings.inference_precision != "float32":
-                model = to_precision(model, self.settings.inference_precision)
-            self._inference_model = model
-        return self._inference_model
-
-    def predict(self, inputs: Any) -> Any:
-        """Run the transformer; its outputs are float32."""
-        model = self.inference_model
-        if model is self._model:
-            return super().predict(inputs)
-        with torch.no_grad(), torch.autocast("cuda", enabled=self._mixed_precision):
-            return _to_float(model.eval()(*inputs.args, **inputs.kwargs))
-
-    @contextmanager
-    def use_params(self, params: Any) -> Iterator[None]:
-        """Use other weights within the body."""
-        self._inference_model = None
-        with super().use_params(params):
-            yield
-        self._inference_model = None
-
-    def to_device(self, device_type: str, device_id: int) -> None:
-        """Move the transformer to the CPU or a GPU."""
-        self._inference_model = None
-        super().to_device(device_type, device_id)
 
     def begin_update(self, inputs: Any) -> Any:
         """Run the transformer, ready for a backward pass through layers that learn."""
@@ -137,7 +105,7 @@ class TransformerShim(HFShim):
 
     def finish_update(self, optimizer: Optimizer) -> None:
         """Let the optimizer change what learns; the rest keeps every bit."""
-        self._inference_model = None
+        self.forget()
         for name, weights in self._model.named_parameters():
             if weights.grad is not None:
                 self._update(optimizer, name, weights)
@@ -214,7 +182,6 @@ class TransformerShim(HFShim):
         except Exception as err:
             # The library trusts its files, so that it may fail anywhere.
             raise damaged(err) from err
-        self._inference_model = None
         return self
 
     def _check_adapters(self, weights: Dict[str, Any]) -> None:
@@ -229,13 +196,3 @@ class TransformerShim(HFShim):
 
 class _NoWeights:
     state_dict = dict
-
-
-def _to_float(output: Any) -> Any:
-    """Turn the tensors of an output, and those of its layers, to float32."""
-    for key, value in output.items():
-        if isinstance(value, tuple):
-            output[key] = tuple(layer.float() for layer in value)
-        else:
-            output[key] = value.float()
-    return output

@@ -6,7 +6,7 @@ are collected in the backward pass of the component.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, ClassVar, Dict, List, Tuple, Type
 
 from spacy_transformers.data_classes import (
     FullTransformerBatch,
@@ -41,8 +41,10 @@ class HiddenLayersData(TransformerData):
         self.hidden_gradients[layer] = gradient
 
 
-class HiddenLayersBatch(FullTransformerBatch):
-    """Outputs for a batch of docs that collects the gradients left on each doc."""
+class TightBatch(FullTransformerBatch):
+    """Outputs for a batch of docs, split by doc in less time than by stock."""
+
+    data_class: ClassVar[Type[TransformerData]] = TransformerData
 
     def split_by_doc(self) -> List[TransformerData]:
         """Return the outputs for each doc; those of a doc without spans are empty."""
@@ -63,9 +65,15 @@ class HiddenLayersBatch(FullTransformerBatch):
                         for key, value in arrays.items()
                     }
                 )
-                part = HiddenLayersData(self.wordpieces[own], output, align)
+                part = self.data_class(self.wordpieces[own], output, align)
             parts.append(part)
         return parts
+
+
+class HiddenLayersBatch(TightBatch):
+    """Outputs for a batch of docs that collects the gradients left on each doc."""
+
+    data_class = HiddenLayersData
 
     def unsplit_by_doc(self, arrays: List[List[Floats3d]]) -> FullTransformerBatch:
         """Concatenate the gradients of all docs, and forget those of hidden layers.
