@@ -31,7 +31,11 @@ STEPS = [
 ]
 COMMANDS = [step["run"] for step in STEPS if "run" in step]
 # Distributions whose modules have other names.
-DISTRIBUTIONS = {"cupy": "cupy-cuda12x", "spacy_transformers": "spacy-transformers"}
+DISTRIBUTIONS = {
+    "cupy": "cupy-cuda12x",
+    "spacy_curated_transformers": "spacy-curated-transformers",
+    "spacy_transformers": "spacy-transformers",
+}
 
 
 def requirements(text: str) -> dict[str, str]:

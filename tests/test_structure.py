@@ -41,7 +41,14 @@ ROOMS = [
     ),
     ("cli",),
 ]
-OPTIONAL = ["torch", "transformers", "spacy_transformers", "cupy", "ray"]
+OPTIONAL = [
+    "torch",
+    "transformers",
+    "spacy_transformers",
+    "spacy_curated_transformers",
+    "cupy",
+    "ray",
+]
 OPTIONAL += ["spacy_curated_transformers", "curated_transformers"]
 
 
