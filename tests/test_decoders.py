@@ -267,7 +267,7 @@ def test_docs_of_a_batch_that_fails_go_to_the_handler(pair):
     pipe, failed = ours.get_pipe("ner"), []
     pipe.set_error_handler(lambda name, pipe, docs, err: failed.extend(docs))
     docs = [ours.make_doc(text) for text in TEXTS]
-    # Without tok2vec there are no vectors of the right width.
+    # Vectors of the wrong width, instead of those of tok2vec.
     for doc in docs:
         doc.tensor = numpy.zeros((len(doc), 3), dtype="f")
     assert list(pipe.pipe(docs)) == []

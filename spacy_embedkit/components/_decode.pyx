@@ -284,7 +284,7 @@ def decode_entities(
                     hidden_state(&net, &tokens[0], &sums[0, 0], hidden)
                     guess = NONE
                     if is_free:
-                        # It goes on or ends here, and has its label already.
+                        # The label is known: the entity continues or ends here.
                         guess = better_class(&net, hidden, c_in, c_last)
                     else:
                         for c in range(net.C):

@@ -126,9 +126,9 @@ def arrow_batches(
 ) -> Iterator[Any]:
     """Yield batches of up to n_rows rows of an open Parquet file.
 
-    Raises: InputError if it is broken, or far smaller than what it unpacks to. (The
-        number of values that it states is no help: pyarrow ends the process where the
-        statistics next to it are damaged.)
+    Raises: InputError if it is broken, or far smaller than what it unpacks to. That is
+        counted here: to ask pyarrow for the sizes that the file states would crash it
+        where the statistics beside them are damaged.
     """
     # A run of equal numbers takes few bytes, whatever its length.
     limit, n_bytes = max(MAX_RATIO * path.stat().st_size, MAX_BYTES), 0
