@@ -256,6 +256,15 @@ def test_weights_that_fit_are_loaded(weights):
     assert nlp.get_pipe("tok2vec").model.to_bytes() == path.read_bytes()
 
 
+def test_a_dropout_of_0_in_pretraining_fits(weights):
+    path = weights()
+    message = srsly.msgpack_loads(path.read_bytes())
+    # An integer, as from a config or the command line.
+    change_attr("dropout_rate", 0)(message)
+    path.write_bytes(srsly.msgpack_dumps(message))
+    initialize(make_nlp(**{"initialize.init_tok2vec": str(path)}))
+
+
 def test_nothing_happens_without_weights():
     initialize(make_nlp())
 

@@ -153,6 +153,9 @@ def model_layers(model: Model) -> List[LayerInfo]:
 def _kinds(attrs: Mapping[str, Any]) -> Dict[str, str]:
     kinds = {}
     for name, value in attrs.items():
+        if name == "dropout_rate":
+            # Training sets it to what the config has, which may be 0 or 0.0.
+            continue
         kinds[name] = "list" if isinstance(value, tuple) else type(value).__name__
     return kinds
 
