@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from spacy.pipeline import (
     AttributeRuler,
     DependencyParser,
+    EditTreeLemmatizer,
     EntityRecognizer,
     Lemmatizer,
 )
@@ -12,6 +13,7 @@ from spacy.pipeline import (
 from .attribute_ruler import CachedAttributeRuler, accelerate_ruler, restore_ruler
 from .decoding import NOT_YET, find_reason
 from .dependency_parser import FastDependencyParser
+from .edit_tree_lemmatizer import CachedEditTreeLemmatizer, restore_edit_trees
 from .entity_recognizer import FastEntityRecognizer
 from .lemmatizer import CachedLemmatizer, accelerate_lemmatizer, restore_lemmatizer
 from .transitions import GreedyDecoder, exchange, restore
@@ -48,6 +50,8 @@ def accelerate_component(pipe: Any) -> Accelerated:
         reason = accelerate_ruler(pipe)
     elif isinstance(pipe, Lemmatizer):
         reason = accelerate_lemmatizer(pipe)
+    elif type(pipe) is EditTreeLemmatizer:
+        pipe.__class__, reason = CachedEditTreeLemmatizer, None
     elif fast := DECODERS.get(type(pipe)):
         changed, reason = "decoder", find_reason(pipe, fast.system)
         if reason in (None, NOT_YET):
@@ -63,6 +67,8 @@ def restore_component(pipe: Any) -> Any:
         restore_ruler(pipe)
     elif isinstance(pipe, CachedLemmatizer):
         restore_lemmatizer(pipe)
+    elif isinstance(pipe, CachedEditTreeLemmatizer):
+        restore_edit_trees(pipe)
     elif isinstance(pipe, GreedyDecoder):
         return restore(pipe)
     return pipe
