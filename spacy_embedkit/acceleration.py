@@ -21,7 +21,13 @@ from wasabi import table
 from .backend import EmbedkitOps, is_stock_cpu, limit_threads
 from .checks import check_choice, check_not_negative
 from .components import accelerate_component, restore_component
-from .layers import multi_hash, static_vectors, window_encoder, window_nodes
+from .layers import (
+    extract_spans,
+    multi_hash,
+    static_vectors,
+    window_encoder,
+    window_nodes,
+)
 from .layers.per_type import CACHE_ROWS
 from .layers.stock_nodes import stock
 from .ops import has_kernels
@@ -38,7 +44,8 @@ class KnownLayer(NamedTuple):
     """A layer that accelerate knows.
 
     stock, fast: Its forward, and the one that replaces it. match: Returns the nodes of
-    its tree, or None. make_cache: Makes the fast one's cache of that many rows.
+    its tree, or None. make_cache: Makes the fast one's cache of that many rows; None
+    if it has none.
     """
 
     stock: Callable
@@ -60,6 +67,12 @@ LAYERS = {
     # By itself, in an embedding layer that is not known.
     "StaticVectors": KnownLayer(
         stock.staticvectors, static_vectors.predict_forward, lambda node: node, RowCache
+    ),
+    "extract_spans": KnownLayer(
+        stock.extract_spans,
+        extract_spans.predict_forward,
+        lambda node: node,
+        lambda n_rows: None,
     ),
 }
 
@@ -211,7 +224,8 @@ def _accelerate_layers(model: Model, cache_rows: int) -> List[str]:
             done.update(inner.id for inner in node.walk())
         for name, layer in LAYERS.items():
             if node._func is layer.stock and layer.match(node) is not None:
-                node.attrs[CACHE] = layer.make_cache(cache_rows)
+                if (cache := layer.make_cache(cache_rows)) is not None:
+                    node.attrs[CACHE] = cache
                 node.replace_callbacks(layer.fast, init=node.init)
                 done.update(inner.id for inner in node.walk())
                 changed.append(name)
@@ -224,7 +238,7 @@ def _undo(model: Model) -> None:
         for layer in LAYERS.values():
             if node._func is layer.fast:
                 node.replace_callbacks(layer.stock, init=node.init)
-                del node.attrs[CACHE]
+                node.attrs.pop(CACHE, None)
         if isinstance(node.ops, EmbedkitOps) and node.ops.replaced:
             node.ops = node.ops.replaced
 
