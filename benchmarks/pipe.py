@@ -2,15 +2,13 @@
 
 import time
 from functools import partial
-from typing import cast
 
 import spacy
 import typer
 from spacy.language import Language
-from spacy.pipeline import Pipe
-from wasabi import table
 
 from spacy_embedkit import accelerate
+from spacy_embedkit.speed import compare_speed
 
 from .texts import join_docs
 from .timing import Row, Setting, compare
@@ -38,7 +36,6 @@ def run(setting: Setting) -> list[Row]:
                 rows.append(
                     compare_on(stock, ours, texts, size, setting, n_words, what)
                 )
-            report_shares(stock, ours, texts, n_words)
     return rows
 
 
@@ -61,28 +58,6 @@ def compare_on(
     )
 
 
-def report_shares(
-    stock: Language, ours: Language, texts: list[str], n_words: int
-) -> None:
-    """Print the microseconds a word that each component takes."""
-    costs = []
-    for nlp in (stock, ours):
-        start = time.process_time()
-        docs = [nlp.make_doc(text) for text in texts]
-        cost = {"tokenizer": time.process_time() - start}
-        for name, pipe in nlp.pipeline:
-            start = time.process_time()
-            for i in range(0, len(docs), 256):
-                list(cast(Pipe, pipe).pipe(docs[i : i + 256], batch_size=256))
-            cost[name] = time.process_time() - start
-        costs.append(cost)
-    data = [
-        (name, *(f"{1e6 * cost[name] / n_words:.1f}" for cost in costs))
-        for name in costs[0]
-    ]
-    print(table(data, header=("us a word", "stock", "ours"), aligns=("l", "r", "r")))
-
-
 def load(name: str) -> Language:
     """Load the pipeline, or say how to get it."""
     try:
@@ -103,20 +78,10 @@ def annotate(nlp: Language, texts: list[str], size: int) -> None:
 def report_differences(
     stock: Language, ours: Language, texts: list[str], unit: str
 ) -> None:
-    """Print how many tokens differ in an annotation, and the tensors' difference."""
-    n_tokens = n_different = 0
-    distance = 0.0
-    for doc, other in zip(stock.pipe(texts), ours.pipe(texts), strict=True):
-        n_tokens += len(doc)
-        for token, twin in zip(doc, other, strict=True):
-            facts, twin_facts = (
-                (t.tag_, t.pos_, t.lemma_, t.dep_, t.head.i, t.ent_iob_, t.ent_type_)
-                for t in (token, twin)
-            )
-            n_different += facts != twin_facts
-        if len(doc) and doc.tensor.size:
-            distance = max(distance, float(abs(doc.tensor - other.tensor).max()))
-    print(
-        f"{unit}: {n_different} of {n_tokens} tokens annotated differently; tensors "
-        f"differ by at most {distance:.1e}"
+    """Print what each component takes, what differs, and by how much tensors do."""
+    print(compare_speed(stock, ours, texts, clock=time.process_time))
+    distance = max(
+        float(abs(doc.tensor - other.tensor).max(initial=0))
+        for doc, other in zip(stock.pipe(texts), ours.pipe(texts), strict=True)
     )
+    print(f"{unit}: tensors differ by at most {distance:.1e}")

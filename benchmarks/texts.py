@@ -41,6 +41,7 @@ def load_docs(path: Path) -> list[Doc]:
                 nlp.vocab,
                 words=[token.text for token in doc],
                 tags=[token.tag_ for token in doc],
+                pos=[token.pos_ for token in doc],
                 heads=[token.head.i for token in doc],
                 deps=[token.dep_ for token in doc],
             )

@@ -37,6 +37,7 @@ ROOMS = [
         "readers",
         "schedules",
         "span_getters",
+        "speed",
         "threads",
     ),
     ("cli",),

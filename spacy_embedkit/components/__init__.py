@@ -5,15 +5,19 @@ from typing import Any, NamedTuple
 from spacy.pipeline import (
     AttributeRuler,
     DependencyParser,
+    EditTreeLemmatizer,
     EntityRecognizer,
     Lemmatizer,
+    SpanCategorizer,
 )
 
 from .attribute_ruler import CachedAttributeRuler, accelerate_ruler, restore_ruler
 from .decoding import NOT_YET, find_reason
 from .dependency_parser import FastDependencyParser
+from .edit_tree_lemmatizer import CachedEditTreeLemmatizer, restore_edit_trees
 from .entity_recognizer import FastEntityRecognizer
 from .lemmatizer import CachedLemmatizer, accelerate_lemmatizer, restore_lemmatizer
+from .span_categorizer import FastSpanCategorizer
 from .transitions import GreedyDecoder, exchange, restore
 
 DECODERS = {
@@ -48,6 +52,11 @@ def accelerate_component(pipe: Any) -> Accelerated:
         reason = accelerate_ruler(pipe)
     elif isinstance(pipe, Lemmatizer):
         reason = accelerate_lemmatizer(pipe)
+    elif type(pipe) is EditTreeLemmatizer:
+        pipe.__class__, reason = CachedEditTreeLemmatizer, None
+    elif type(pipe) is SpanCategorizer:
+        pipe.__class__ = FastSpanCategorizer
+        changed, reason = "span groups", None
     elif fast := DECODERS.get(type(pipe)):
         changed, reason = "decoder", find_reason(pipe, fast.system)
         if reason in (None, NOT_YET):
@@ -63,6 +72,10 @@ def restore_component(pipe: Any) -> Any:
         restore_ruler(pipe)
     elif isinstance(pipe, CachedLemmatizer):
         restore_lemmatizer(pipe)
+    elif isinstance(pipe, CachedEditTreeLemmatizer):
+        restore_edit_trees(pipe)
+    elif isinstance(pipe, FastSpanCategorizer):
+        pipe.__class__ = SpanCategorizer
     elif isinstance(pipe, GreedyDecoder):
         return restore(pipe)
     return pipe

@@ -15,7 +15,6 @@ from typing import (
 )
 
 import numpy
-from numpy.typing import NDArray
 from spacy.attrs import LEMMA, LOWER, MORPH, ORTH, POS
 from spacy.pipeline import Lemmatizer
 from spacy.tokens import Doc
@@ -23,6 +22,7 @@ from spacy.util import minibatch
 from thinc.types import Ints2d
 
 from .. import ops
+from .lemmas import tokens_at, write_lemmas
 
 MEMO = "_embedkit_memo"
 MAX_KEPT = 200_000
@@ -133,7 +133,8 @@ class CachedLemmatizer(Lemmatizer):
         if None in lemmas:
             missing = [nth for nth, lemma in enumerate(lemmas) if lemma is None]
             try:
-                new = self._lemmatize(docs, places[first[missing]].tolist())
+                tokens = tokens_at(docs, places[first[missing]])
+                new = [self.lemmatize(token)[0] for token in tokens]
             except Exception:
                 # Tables, and methods of languages, may raise anything.
                 return False
@@ -142,39 +143,8 @@ class CachedLemmatizer(Lemmatizer):
             )
             for nth, text in zip(missing, new, strict=True):
                 lemmas[nth] = text
-        self._write(docs, values[:, -1], places, cast(List[str], lemmas), inverse)
+        write_lemmas(docs, values[:, -1], places, cast(List[str], lemmas), inverse)
         return True
-
-    def _lemmatize(self, docs: List[Doc], places: List[int]) -> List[str]:
-        """Lemmatize tokens, by their places among those of all docs."""
-        ends, out = numpy.cumsum([len(doc) for doc in docs]), []
-        for place in places:
-            nth = int(numpy.searchsorted(ends, place, side="right"))
-            token = docs[nth][place - int(ends[nth]) + len(docs[nth])]
-            out.append(self.lemmatize(token)[0])
-        return out
-
-    def _write(
-        self,
-        docs: List[Doc],
-        column: NDArray,
-        places: NDArray,
-        lemmas: List[str],
-        inverse: Any,
-    ) -> None:
-        """Write the lemmas to the docs: at places[i] that of number inverse[i].
-
-        column: The lemmas before, as IDs.
-        """
-        end, vocab = 0, None
-        for doc in docs:
-            if doc.vocab is not vocab:
-                # Strings may have been removed since, as at the end of a memory zone.
-                vocab, add = doc.vocab, doc.vocab.strings.add
-                ids = numpy.asarray([add(lemma) for lemma in lemmas], dtype="uint64")
-                column[places] = ids[inverse]
-            start, end = end, end + len(doc)
-            doc.from_array([LEMMA], cast(Any, column[start:end]))
 
     def _find_memo(self) -> Memo:
         memo: Optional[Memo] = self.__dict__.get(MEMO)

@@ -25,6 +25,8 @@ _LAYERS = (
 # `case Model(_func=stock.residual, layers=[inner])`.
 stock = SimpleNamespace(
     **{name: import_module(f"thinc.layers.{name}").forward for name in _LAYERS},
+    # spaCy has a function of the same name in that package.
+    extract_spans=import_module("spacy.ml.extract_spans").forward,
     featureextractor=featureextractor.forward,
     staticvectors=staticvectors.forward,
 )
