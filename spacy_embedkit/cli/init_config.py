@@ -39,7 +39,8 @@ def init(
             "-r",
             help="accelerate: stock layers, faster. small: a better embedding. "
             "pretrained: on raw text. distilled: from a transformer. large: a larger "
-            "network at stock's speed. transformer: fine-tuned. auto: by what is given.",
+            "network at stock's speed. transformer: fine-tuned. "
+            "auto: as the files suggest.",
         ),
     ] = "auto",
     train: Annotated[

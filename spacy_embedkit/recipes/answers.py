@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Dict, FrozenSet, Literal, Optional, Sequence
+from typing import Dict, FrozenSet, List, Literal, Optional, Sequence
 
 from ..checks import InputError
 
@@ -39,11 +39,14 @@ EXTRA = "transformers"
 class Answers:
     """What was given to the command.
 
-    config: Where the config will be, None for standard output. recipe: One of RECIPES,
-    or auto. lang, pipeline: None and empty if they are to be looked up. train, dev: Files
-    or folders of annotated docs. raw: Files, folders or patterns of raw text. vectors:
-    A folder or package that spaCy loads, or a file to convert. transformer: A folder,
-    a name on the hub, or a pipeline that has one. minutes: That pretraining may take.
+    config: Where the config will be, None for standard output.
+    recipe: One of RECIPES, or auto.
+    lang, pipeline: None and empty if they are to be looked up.
+    train, dev: Files or folders of annotated docs.
+    raw: Files, folders or patterns of raw text.
+    vectors: A folder or package that spaCy loads, or a file to convert.
+    transformer: A folder, a name on the hub, or a pipeline that has one.
+    minutes: That pretraining may take.
     """
 
     config: Optional[Path] = None
@@ -89,6 +92,11 @@ def check_answers(answers: Answers, recipe: str) -> None:
                 f"recipe {recipe} does not use --{name}; leave it out, or choose one "
                 f"of {others}"
             )
+    for given in (*answers.raw, *_paths(answers)):
+        if "$" in given:
+            raise InputError(
+                f"{given}: has a $, which starts a variable in a config; rename it"
+            )
     if not answers.minutes > 0:
         raise InputError(f"--minutes is {answers.minutes}; give a number above 0")
     for module in NEEDS.get(recipe, ()):
@@ -97,6 +105,12 @@ def check_answers(answers: Answers, recipe: str) -> None:
                 f"recipe {recipe} needs {module}, which is not installed; "
                 f"pip install 'spacy-embedkit[{EXTRA}]', or choose another recipe"
             )
+
+
+def _paths(answers: Answers) -> List[str]:
+    paths = (answers.config, answers.train, answers.dev)
+    given = (*paths, answers.vectors, answers.transformer)
+    return [str(path) for path in given if path is not None]
 
 
 def is_installed(module: str) -> bool:

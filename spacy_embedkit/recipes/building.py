@@ -1,6 +1,7 @@
 """From what a user has and wants to a config, with reasons and next commands."""
 
-from typing import Any, Dict, List, Optional, Tuple
+from math import ceil
+from typing import Any, Dict, Tuple
 
 from spacy.util import load_model_from_config
 from thinc.api import Config
@@ -11,21 +12,23 @@ from .answers import Answers, check_answers, choose_recipe
 from .draft import Draft
 from .fine_tuning import BATCH_WORDS as FINE_TUNING_WORDS
 from .fine_tuning import put_fine_tuning, put_transformer
-from .found_files import transformer_of
-from .looking_up import OURS, Found, look_up
+from .found_files import FoundTransformer, look_at_transformer
+from .looking_up import OURS, Findings, look_up
 from .network import put_callbacks, put_network, put_stock_vectors
 from .raw_text import plan_budget, put_pretraining, subwords_objective
 from .stock_parts import default_transformer, stock_config
 from .training_length import (
+    plan_fine_tuning,
     plan_training,
     put_for_few_words,
-    put_for_parser,
     put_training,
 )
 
 # Whose stock parts are not those of spaCy's accuracy pipelines, which have networks for
 # text categories.
 KINDS = {"accelerate": "efficiency", "transformer": "transformer"}
+# Targets of a teacher that are kept, in gigabytes, unless the text needs more.
+MAX_CACHE_GB = 10
 CATEGORIZERS = {"textcat", "textcat_multilabel"}
 
 
@@ -38,7 +41,7 @@ def build_config(answers: Answers) -> Draft:
     check_answers(answers, recipe)
     found = look_up(answers, recipe)
     stock = stock_config(found.lang, found.pipeline, KINDS.get(recipe, "accuracy"))
-    draft = Draft(stock, chosen=found.said)
+    draft = Draft(stock, chosen=found.said, commands=found.commands)
     _put_paths(draft, answers, found)
     if recipe == "transformer":
         _fine_tune(draft, answers, found)
@@ -51,7 +54,7 @@ def build_config(answers: Answers) -> Draft:
     return draft
 
 
-def _put_paths(draft: Draft, answers: Answers, found: Found) -> None:
+def _put_paths(draft: Draft, answers: Answers, found: Findings) -> None:
     draft.put("paths.train", None if answers.train is None else str(answers.train))
     draft.put("paths.dev", None if answers.dev is None else str(answers.dev))
     draft.put("paths.vectors", found.vectors)
@@ -64,20 +67,16 @@ def _put_paths(draft: Draft, answers: Answers, found: Found) -> None:
                 draft.put(f"components.{name}.spans_key", key, "As annotated.")
 
 
-def _accelerate(draft: Draft, found: Found) -> None:
+def _accelerate(draft: Draft, found: Findings) -> None:
     if found.vectors:
         put_stock_vectors(draft)
-        draft.commands += next_commands.vectors_commands(
-            found.vectors, found.make_vectors, found.lang, None
-        )
     put_callbacks(draft, trains_fast=False)
     draft.say("network", "spaCy's, of its efficiency pipelines; predicts faster")
     if found.annotation:
         put_training(draft, found.annotation, plan_training(found.annotation))
-        put_for_parser(draft, found.annotation)
 
 
-def _use_our_layers(draft: Draft, answers: Answers, found: Found) -> None:
+def _use_our_layers(draft: Draft, answers: Answers, found: Findings) -> None:
     is_large = found.recipe == "large"
     if not any("model" in block for block in draft.components.values()):
         raise InputError(
@@ -89,18 +88,12 @@ def _use_our_layers(draft: Draft, answers: Answers, found: Found) -> None:
     if found.annotation:
         put_training(draft, found.annotation, plan_training(found.annotation))
         put_for_few_words(draft, found.annotation)
-        put_for_parser(draft, found.annotation)
-    if found.vectors:
-        raw = None if found.make_vectors else answers.raw
-        draft.commands += next_commands.vectors_commands(
-            found.vectors, found.make_vectors or answers.vectors, found.lang, raw
-        )
     _warn(draft, found)
     if found.recipe in ("pretrained", "distilled") or answers.raw:
         _pretrain(draft, answers, found)
 
 
-def _warn(draft: Draft, found: Found) -> None:
+def _warn(draft: Draft, found: Findings) -> None:
     names = {"parser", "senter"} & {*found.pipeline}
     if names and found.recipe == "small":
         draft.say(
@@ -122,7 +115,7 @@ def _warn(draft: Draft, found: Found) -> None:
         )
 
 
-def _pretrain(draft: Draft, answers: Answers, found: Found) -> None:
+def _pretrain(draft: Draft, answers: Answers, found: Findings) -> None:
     budget = plan_budget(found.raw, answers.minutes, found.recipe == "large")
     kind = "transformer" if found.recipe == "distilled" else "subwords"
     objective = subwords_objective()
@@ -138,14 +131,30 @@ def _pretrain(draft: Draft, answers: Answers, found: Found) -> None:
         "minutes on one core"
         + ("" if found.raw else "; counted for 1,000,000 words: give --raw"),
     )
-    draft.commands += next_commands.pretrain_commands(answers)
+    draft.commands.append(next_commands.pretrain_command(answers))
 
 
-def _teacher(draft: Draft, answers: Answers, found: Found) -> Dict[str, Any]:
-    name, layers, _ = _find_transformer(draft, answers, found)
-    draft.put("paths.transformer", name)
+def _teacher(draft: Draft, answers: Answers, found: Findings) -> Dict[str, Any]:
+    """Return the settings of the objective that learns from a transformer."""
+    name, teacher = _find_transformer(draft, answers, found)
     cache = answers.beside("targets")
-    draft.say("teacher", f"{name}; what it gives is kept in {cache}")
+    size = ""
+    max_gb = MAX_CACHE_GB
+    if teacher.width and found.raw:
+        n_gb = 2 * teacher.width * found.raw.n_words / 1e9
+        size, max_gb = f", in {n_gb:.1f} GB", max(max_gb, ceil(n_gb))
+    draft.put("paths.transformer", name)
+    draft.say(
+        "teacher",
+        f"{name}; it runs over the text first, which is kept in {cache}{size}",
+    )
+    layers = None
+    if teacher.is_pipeline:
+        # Fine-tuned on a task, the last layer knows most of it.
+        layers = [-1]
+    elif teacher.n_layers and teacher.n_layers > 2:
+        # The lowest layer knows least of the context.
+        layers = list(range(2, teacher.n_layers + 1))
     return {
         "@architectures": "spacy-embedkit.PretrainTransformer.v1",
         "transformer": "${paths.transformer}",
@@ -153,45 +162,41 @@ def _teacher(draft: Draft, answers: Answers, found: Found) -> Dict[str, Any]:
         "hidden_size": 300,
         "layers": layers,
         "cache_dir": cache,
+        "max_cache_gb": max_gb,
     }
 
 
 def _find_transformer(
-    draft: Draft, answers: Answers, found: Found
-) -> Tuple[str, Optional[List[int]], Optional[int]]:
-    """Return its name, the layers to learn from, and how many it has."""
+    draft: Draft, answers: Answers, found: Findings
+) -> Tuple[str, FoundTransformer]:
+    """Return what the config names, and what is known of it."""
     name = answers.transformer or default_transformer(found.lang)
-    is_pipeline, n_layers = transformer_of(name)
-    if is_pipeline:
-        folder = answers.beside("teacher")
-        draft.commands += next_commands.save_commands(name, folder)
-        # Fine-tuned on a task, the last layer knows most of it.
-        return folder, [-1], None
+    transformer = look_at_transformer(name)
     if not answers.transformer:
         draft.say("transformer", f"{name}, usual for {found.lang}; or --transformer")
-    # The lowest layer knows least of the context.
-    layers = list(range(2, n_layers + 1)) if n_layers and n_layers > 2 else None
-    return name, layers, n_layers
+    if transformer.is_pipeline:
+        folder = answers.beside("teacher")
+        draft.commands.append(next_commands.save_command(name, folder))
+        name = folder
+    return name, transformer
 
 
-def _fine_tune(draft: Draft, answers: Answers, found: Found) -> None:
-    name, _, n_layers = _find_transformer(draft, answers, found)
-    put_transformer(draft, name, n_layers)
+def _fine_tune(draft: Draft, answers: Answers, found: Findings) -> None:
+    name, transformer = _find_transformer(draft, answers, found)
+    put_transformer(draft, name, transformer.n_layers)
     put_callbacks(draft, trains_fast=True)
     max_steps = draft.config["training"]["max_steps"]
     if found.annotation:
-        length = plan_training(found.annotation, FINE_TUNING_WORDS)
+        length = plan_fine_tuning(found.annotation, FINE_TUNING_WORDS)
         put_training(draft, found.annotation, length)
-        put_for_parser(draft, found.annotation)
         max_steps = length.max_steps
     put_fine_tuning(draft, max_steps)
 
 
 def _fill(draft: Draft) -> None:
-    """Add the defaults, and check that the config can be used."""
+    """Add the defaults; spaCy leaves the pretraining block as it is."""
     pretraining = draft.config.pop("pretraining", {})
     nlp = load_model_from_config(draft.config, auto_fill=True)
-    load_model_from_config(nlp.config)
     filled = nlp.config
     filled["pretraining"] = pretraining
     draft.config = Config(filled)

@@ -53,7 +53,9 @@ def put_transformer(draft: Draft, name: str, n_layers: Optional[int]) -> None:
             draft.put(block_name, _listener(), why)
             why = None
     trained = f"its {n_layers} layers" if n_layers else "all of it"
-    draft.say("transformer", f"{name}; {trained} trained, new components ten times as fast")
+    draft.say(
+        "transformer", f"{name}; {trained} trained, new components ten times as fast"
+    )
 
 
 def put_fine_tuning(draft: Draft, max_steps: int) -> None:

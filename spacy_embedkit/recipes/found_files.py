@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence
 
 from spacy.language import Language
 from spacy.util import get_package_path, is_package, load_config
@@ -79,9 +79,11 @@ def pipeline_config(name: str) -> Optional[Config]:
 
 
 def lang_of(config: Optional[Config]) -> Optional[str]:
-    """The language of a pipeline, unless it is for all."""
-    lang = (config or {}).get("nlp", {}).get("lang")
-    return lang if isinstance(lang, str) and lang != "xx" else None
+    """The language of a pipeline, if it is one."""
+    if config is None:
+        return None
+    lang = config.get("nlp", {}).get("lang")
+    return lang if isinstance(lang, str) else None
 
 
 def check_vectors(name: str) -> None:
@@ -93,8 +95,20 @@ def check_vectors(name: str) -> None:
         )
 
 
-def transformer_of(name: str) -> Tuple[bool, Optional[int]]:
-    """Return whether a name is that of a pipeline, and the layers, if they are known.
+@dataclass(frozen=True)
+class FoundTransformer:
+    """What is known of a transformer without loading it; None for what is not.
+
+    is_pipeline: Whether the name is that of a pipeline that has it.
+    """
+
+    is_pipeline: bool = False
+    n_layers: Optional[int] = None
+    width: Optional[int] = None
+
+
+def look_at_transformer(name: str) -> FoundTransformer:
+    """Look at the config of a transformer; one on the hub is not asked for.
 
     Raises: InputError for a folder without a transformer.
     """
@@ -106,20 +120,32 @@ def transformer_of(name: str) -> Tuple[bool, Optional[int]]:
                 f"{name}: is a pipeline without a transformer; name one that has a "
                 "transformer, or the transformer's folder or name on the hub"
             )
-        return True, None
+        return FoundTransformer(is_pipeline=True)
     folder = Path(name)
-    if folder.is_dir() or name.count("/") > 1 or name.startswith((".", "/", "~")):
-        return False, _n_layers(folder)
-    return False, None
+    if folder.exists() or name.count("/") > 1 or name.startswith((".", "/", "~")):
+        settings = _read_settings(folder)
+        layers = ("num_hidden_layers", "n_layers", "n_layer")
+        widths = ("hidden_size", "dim", "d_model")
+        return FoundTransformer(
+            n_layers=_number(settings, layers), width=_number(settings, widths)
+        )
+    return FoundTransformer()
 
 
-def _n_layers(folder: Path) -> Optional[int]:
+def _read_settings(folder: Path) -> Dict[str, Any]:
+    path = folder / "config.json"
     try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf8"))
-        n_layers = settings.get("num_hidden_layers", settings.get("n_layers"))
-    except (OSError, ValueError, AttributeError) as err:
+        settings = json.loads(path.read_text(encoding="utf8"))
+        if not isinstance(settings, dict):
+            raise ValueError("config.json is not an object")
+    except (OSError, ValueError) as err:
         raise InputError(
             f"{folder}: is not the folder of a transformer ({one_line(err)}); name one "
             "with config.json, or a name on the hub"
         ) from err
-    return n_layers if isinstance(n_layers, int) else None
+    return settings
+
+
+def _number(settings: Dict[str, Any], names: Sequence[str]) -> Optional[int]:
+    found = [settings[name] for name in names if isinstance(settings.get(name), int)]
+    return found[0] if found else None

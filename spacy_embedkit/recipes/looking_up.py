@@ -13,6 +13,7 @@ from .found_files import (
     look_at_text,
     pipeline_config,
 )
+from .next_commands import convert_command, learn_command
 from .stock_parts import PIPELINE, SOURCES, check_factories, make_blank
 
 # Words of raw text from which vectors are learned: those of 684,000 words brought 0.3
@@ -22,22 +23,22 @@ OURS = "spacy-embedkit.Vectors.v1"
 
 
 @dataclass
-class Found:
+class Findings:
     """What was looked up.
 
     annotation, raw: None without files. vectors: Folder of the config, or None.
-    make_vectors: File that they are to be converted from first. is_mapped: Whether
-    they are, or will be, in our format. said: What was found, and why it was chosen.
+    is_mapped: Whether they are, or will be, in our format. said: What was found, and
+    why it was chosen. commands: To run first.
     """
 
     recipe: str
     lang: str
     pipeline: List[str] = field(default_factory=list)
     said: List[Tuple[str, str]] = field(default_factory=list)
+    commands: List[str] = field(default_factory=list)
     annotation: Optional[Annotation] = None
     raw: Optional[RawText] = None
     vectors: Optional[str] = None
-    make_vectors: Optional[str] = None
     is_mapped: bool = False
 
     def say(self, what: str, why: str) -> None:
@@ -45,14 +46,14 @@ class Found:
         self.said.append((what, why))
 
 
-def look_up(answers: Answers, recipe: str) -> Found:
+def look_up(answers: Answers, recipe: str) -> Findings:
     """Look at files and packages for all that was not said.
 
     Raises: InputError naming what was given that can't be used, or is missing.
     """
     lang, why_lang = _find_lang(answers)
     nlp = make_blank(lang)
-    found = Found(recipe, lang)
+    found = Findings(recipe, lang)
     found.say("recipe", f"{recipe}: {why_recipe(answers)}")
     found.say("language", f"{lang}: {why_lang}")
     if answers.train:
@@ -102,28 +103,37 @@ def _find_pipeline(
                 "name components by --pipeline, or another file"
             )
         proposed = annotation.propose()
-        return (asked, "as asked for") if asked else (proposed, f"annotated are {labels}")
+        return (
+            (asked, "as asked for") if asked else (proposed, f"annotated are {labels}")
+        )
     if asked:
         return asked, "as asked for"
     return PIPELINE, "as in spacy init config; with --train, what is annotated"
 
 
-def _find_given(answers: Answers, found: Found, vectors: str) -> None:
+def _find_given(answers: Answers, found: Findings, vectors: str) -> None:
     check_vectors(vectors)
     config = pipeline_config(vectors)
     if config is None:
         found.vectors = answers.beside(f"vectors/{found.lang}")
-        found.make_vectors = vectors
+        found.commands.append(convert_command(vectors, found.vectors, found.lang))
         found.is_mapped = True
         found.say("vectors", f"{vectors}, converted to {found.vectors}")
         return
+    if (lang := lang_of(config)) != found.lang:
+        # spaCy shares the vocab of the pipeline with that of the vectors.
+        raise InputError(
+            f"--vectors is {vectors}, of language {lang}, but the pipeline's is "
+            f"{found.lang}; give --lang {lang}, or convert them with --lang "
+            f"{found.lang}"
+        )
     block = config["nlp"].get("vectors", {})
     found.is_mapped = block.get("@vectors") == OURS
     found.vectors = vectors
     found.say("vectors", f"{vectors}, as given")
 
 
-def _find_learned(answers: Answers, found: Found, raw: RawText) -> None:
+def _find_learned(answers: Answers, found: Findings, raw: RawText) -> None:
     if raw.n_words < MIN_WORDS_TO_LEARN:
         why = f"none: below {MIN_WORDS_TO_LEARN:,} words, there is too little to learn"
     elif not is_installed("floret"):
@@ -134,5 +144,6 @@ def _find_learned(answers: Answers, found: Found, raw: RawText) -> None:
     else:
         found.vectors = answers.beside(f"vectors/{found.lang}")
         found.is_mapped = True
+        found.commands.append(learn_command(answers.raw, found.vectors, found.lang))
         why = f"learned from the raw text, to {found.vectors}"
     found.say("vectors", why)

@@ -43,7 +43,7 @@ LEFT = {
         "other vectors"
     ),
     "spacy-transformers.sent_spans.v1": (
-        "spacy-embedkit.wordpiece_spans.v1 pads less, but other spans give other vectors"
+        "spacy-embedkit.wordpiece_spans.v1 pads less, but spans matter to vectors"
     ),
     "spacy.JsonlCorpus.v1": (
         "spacy-embedkit.RawText.v1 splits long texts where this one drops them, so it "
@@ -107,7 +107,9 @@ def _move_block(moved: Moved, name: str, block: Dict[str, Any], old: str) -> Non
         if known.startswith(POOLERS):
             _move_pooling(moved, f"{name}.pooling", block.get("pooling"))
     elif known == "spacy.MultiHashEmbed.v1":
-        moved.leave(name, old, "its static vectors are not those of v2; name that first")
+        moved.leave(
+            name, old, "its static vectors are not those of v2; name that first"
+        )
     elif known == "spacy.Vectors.v1":
         if moved.config.get("initialize", {}).get("vectors"):
             why = "convert the vectors by spacy embedkit vectors convert, then name "
@@ -128,7 +130,10 @@ def _move_tok2vec(moved: Moved, name: str, block: Dict[str, Any], old: str) -> N
     """Move Tok2Vec.v1 together with its encoder, which differ from v2 by one layer."""
     encode = block.get("encode")
     encoder = encode.get("@architectures") if isinstance(encode, dict) else None
-    if str(encoder).replace("spacy-legacy.", "spacy.") != "spacy.MaxoutWindowEncoder.v1":
+    if (
+        str(encoder).replace("spacy-legacy.", "spacy.")
+        != "spacy.MaxoutWindowEncoder.v1"
+    ):
         moved.leave(name, old, f"its encoder, {encoder}, has no counterpart here")
         return
     moved.rename(name, old, "spacy.Tok2Vec.v2")
@@ -194,20 +199,25 @@ def _find_defaults(moved: Moved) -> None:
             moved.leave(where, f"source = {block['source']}", why)
         elif "model" not in block and isinstance(block.get("factory"), str):
             nlp = nlp or make_blank(moved.config["nlp"]["lang"])
-            if nlp.has_factory(block["factory"]) and _has_network(nlp, block["factory"]):
+            if nlp.has_factory(block["factory"]) and _has_network(
+                nlp, block["factory"]
+            ):
                 why = "its default layers are stock's; run spacy init fill-config first"
                 moved.leave(where, "no model", why)
 
 
 def _has_network(nlp: Language, factory: str) -> bool:
-    return "model" in nlp.get_factory_meta(factory).default_config
+    return "model" in (nlp.get_factory_meta(factory).default_config or {})
 
 
 def _put_callbacks(moved: Moved) -> None:
     settings = moved.config.get("nlp", {})
     for key, callback in CALLBACKS.items():
-        if settings.get(key):
-            moved.leave(f"nlp.{key}", str(settings[key]), "there is room for one only")
+        now = settings.get(key)
+        if isinstance(now, dict) and now.get("@callbacks") == callback:
+            continue
+        if now:
+            moved.leave(f"nlp.{key}", str(now), "there is room for one only")
         else:
             moved.text.set_block("nlp", key, {"@callbacks": callback})
             moved.changes.append(f"nlp.{key}: null -> {callback}")

@@ -26,12 +26,12 @@ WHY_ENCODE = (
     "spaCy's convolutions, with the same weights, several times faster on a CPU."
 )
 WHY_LARGE = (
-    "Wider and deeper than spaCy's efficiency network (96, 4); the layers and callbacks "
-    "here pay for it."
+    "Wider and deeper than spaCy's efficiency network (96, 4), and as fast, by faster "
+    "layers and components."
 )
 WHY_ACCELERATE = "The components predict faster, with the same weights."
 WHY_NULL = (
-    " Set it to null to load the trained pipeline where spacy-embedkit is not installed."
+    " Set it to null to load the trained pipeline where spacy-embedkit is missing."
 )
 WHY_OPS = "Matrix products by an OpenBLAS with kernels for this processor, in training."
 

@@ -1,7 +1,7 @@
 """Commands to run with a config, in order, which can be pasted into a shell."""
 
 import shlex
-from typing import List, Optional, Sequence
+from typing import List, Sequence
 
 from .answers import Answers
 
@@ -14,30 +14,25 @@ def _join(*parts: object) -> str:
     return f"{SPACY} {shlex.join(str(part) for part in parts)}"
 
 
-def vectors_commands(
-    folder: str, source: Optional[str], lang: str, raw: Optional[Sequence[str]]
-) -> List[str]:
-    """Convert vectors, or learn them from raw text, unless they are ready.
-
-    source: What the folder is made of; the folder itself if it is ready.
-    """
-    if source == folder:
-        return []
-    if source:
-        return [_join("embedkit", "vectors", "convert", source, folder, "--lang", lang)]
-    parts = ["embedkit", "vectors", "learn", *(raw or ()), folder, "--lang", lang]
-    return [_join(*parts)]
+def convert_command(source: str, folder: str, lang: str) -> str:
+    """Convert vectors."""
+    return _join("embedkit", "vectors", "convert", source, folder, "--lang", lang)
 
 
-def save_commands(pipeline: str, folder: str) -> List[str]:
+def learn_command(raw: Sequence[str], folder: str, lang: str) -> str:
+    """Learn vectors from raw text."""
+    return _join("embedkit", "vectors", "learn", *raw, folder, "--lang", lang)
+
+
+def save_command(pipeline: str, folder: str) -> str:
     """Write the transformer of a pipeline to a folder."""
-    return [_join("embedkit", "save-transformer", pipeline, folder)]
+    return _join("embedkit", "save-transformer", pipeline, folder)
 
 
-def pretrain_commands(answers: Answers) -> List[str]:
+def pretrain_command(answers: Answers) -> str:
     """Pretrain the tok2vec component."""
     command = _join("embedkit", "pretrain", _config(answers), _weights(answers))
-    return [command + ("" if answers.raw else " --paths.raw_text RAW.jsonl")]
+    return command + ("" if answers.raw else " --paths.raw_text RAW.jsonl")
 
 
 def train_commands(answers: Answers, recipe: str) -> List[str]:

@@ -17,7 +17,6 @@ UNKNOWN_WORDS = 1_000_000
 MAX_EPOCHS = 100
 # Tokens of a doc of RawText.v1.
 MAX_LENGTH = 500
-# Of spacy.batch_by_words.v1, which fills batches up to and beyond their size.
 WHY_OBJECTIVE = {
     "subwords": (
         "Predicts the n-grams and the identity of masked words, without a softmax. At "
@@ -87,8 +86,8 @@ def put_pretraining(
     draft.put("corpora.pretrain", reader, why)
     draft.put("pretraining", _settings(objective, budget))
     draft.comments["pretraining"] = (
-        "For spacy embedkit pretrain. Training reads it too, to find the layer that the "
-        "weights belong to."
+        "For spacy embedkit pretrain. Training reads it too, to find the layer of the "
+        "weights."
     )
     draft.comments["pretraining.objective"] = WHY_OBJECTIVE[kind]
     draft.comments["pretraining.optimizer.learn_rate"] = WHY_RATE

@@ -54,7 +54,7 @@ def _check_lemmatizer(nlp: Language) -> None:
     from spacy.lookups import load_lookups
 
     try:
-        load_lookups(nlp.lang, needed, strict=bool(needed))
+        load_lookups(nlp.lang or "", needed, strict=bool(needed))
     except ValueError as err:
         raise InputError(
             f"--pipeline has lemmatizer, whose tables for {nlp.lang} are missing; pip "

@@ -1,16 +1,17 @@
 """How long to train, in which batches and how carefully, by the size of the corpus."""
 
 from dataclasses import dataclass
-from typing import Optional
 
 from .annotation import Annotation
 from .draft import Draft
 
-# Words of a corpus that is small, medium-sized ones train as spaCy does.
+# Words below which a corpus is small.
 FEW_WORDS = 50_000
-# Passes over the corpus at most, and updates.
+# Passes over the corpus, and updates.
 PASSES = 30
 MIN_STEPS, MAX_STEPS = 1000, 20_000
+# Of a transformer, which knows much already, and takes half a second for an update.
+TUNING_PASSES, MAX_TUNING_STEPS = 10, 6000
 MIN_EVAL, MAX_EVAL = 50, 1000
 # Evaluations without a better score before training ends.
 PATIENCE = 8
@@ -30,18 +31,23 @@ class TrainingLength:
     batch_words: int
 
 
-def plan_training(
-    found: Annotation, batch_words: Optional[int] = None
-) -> TrainingLength:
-    """Choose the number of steps.
+def plan_training(found: Annotation) -> TrainingLength:
+    """Choose the number of steps of a network that starts from nothing."""
+    size = _within(found.n_words // 50, MIN_BATCH_WORDS, BATCH_WORDS)
+    return _plan(found.n_words, size, PASSES, MAX_STEPS)
 
-    batch_words: Words of a batch, if that is fixed.
-    """
-    size = batch_words or _within(found.n_words // 50, MIN_BATCH_WORDS, BATCH_WORDS)
-    epoch = max(1, found.n_words // size)
-    max_steps = _within(_round(PASSES * epoch, 100), MIN_STEPS, MAX_STEPS)
+
+def plan_fine_tuning(found: Annotation, batch_words: int) -> TrainingLength:
+    """Choose the number of steps of a transformer."""
+    return _plan(found.n_words, batch_words, TUNING_PASSES, MAX_TUNING_STEPS)
+
+
+def _plan(n_words: int, size: int, passes: int, max_steps: int) -> TrainingLength:
+    epoch = max(1, n_words // size)
     return TrainingLength(
-        max_steps, _within(_round(epoch, 50), MIN_EVAL, MAX_EVAL), size
+        _within(_round(passes * epoch, 100), MIN_STEPS, max_steps),
+        _within(_round(epoch, 50), MIN_EVAL, MAX_EVAL),
+        size,
     )
 
 
@@ -68,6 +74,9 @@ def put_training(draft: Draft, found: Annotation, length: TrainingLength) -> Non
         f"up to {length.max_steps:,} steps, {passes:,.0f} passes; evaluated every "
         f"{length.eval_frequency}",
     )
+    if found.n_words < FEW_WORDS and "parser" in draft.components:
+        why = "Below spaCy's 30: in a small corpus, that would drop many labels."
+        draft.put("components.parser.min_action_freq", 5, why)
     if found.longest > LONG_DOC and found.has_boundaries:
         why = "Longer documents are split into their sentences; they take much memory."
         draft.put("corpora.train.max_length", LONG_DOC, why)
@@ -80,10 +89,3 @@ def put_for_few_words(draft: Draft, found: Annotation) -> None:
         why = f"Above spaCy's 0.1, as {found.n_words:,} words are few."
         draft.put("training.dropout", 0.3, why)
         draft.say("dropout", f"0.3, as {found.n_words:,} words are few")
-
-
-def put_for_parser(draft: Draft, found: Annotation) -> None:
-    """Keep rare labels of the parser in a small corpus."""
-    if found.n_words < FEW_WORDS and "parser" in draft.components:
-        why = "Below spaCy's 30: in a small corpus, that would drop many labels."
-        draft.put("components.parser.min_action_freq", 5, why)

@@ -33,8 +33,8 @@ def from_recipe(answers: Answers) -> Tuple[str, str]:
     draft = build_config(answers)
     recipe = choose_recipe(answers)
     head = (
-        f"spacy-embedkit, recipe {recipe}: {RECIPES[recipe]}. What has no comment is as "
-        "in spacy init config."
+        f"spacy-embedkit, recipe {recipe}: {RECIPES[recipe]}. What has no comment is "
+        "mostly as in spacy init config."
     )
     text = to_text(draft.config, draft.comments, head)
     return text, _say(answers, draft.chosen, draft.commands)
@@ -91,13 +91,13 @@ def _parse(text: str, path: Path) -> Config:
             f"{path}: is not a config ({one_line(err)[:200]}); name one"
         ) from err
     if "lang" not in config.get("nlp", {}):
-        raise InputError(f"{path}: has no [nlp] block with lang; name a config of spaCy")
+        raise InputError(
+            f"{path}: has no [nlp] block with lang; name a config of spaCy"
+        )
     return config
 
 
-def _say(
-    answers: Answers, chosen: List[Tuple[str, str]], commands: List[str]
-) -> str:
+def _say(answers: Answers, chosen: List[Tuple[str, str]], commands: List[str]) -> str:
     lines = [f"{answers.config or 'the config'}:"]
     for what, why in chosen:
         lines += wrap(
