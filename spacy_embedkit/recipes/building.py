@@ -29,6 +29,7 @@ from .training_length import (
 KINDS = {"accelerate": "efficiency", "transformer": "transformer"}
 # Targets of a teacher that are kept, in gigabytes, unless the text needs more.
 MAX_CACHE_GB = 10
+RULES = "name a file of them in [initialize.components.attribute_ruler]"
 CATEGORIZERS = {"textcat", "textcat_multilabel"}
 
 
@@ -49,6 +50,8 @@ def build_config(answers: Answers) -> Draft:
         _accelerate(draft, found)
     else:
         _use_our_layers(draft, answers, found)
+    if "attribute_ruler" in found.pipeline:
+        draft.say("mind", f"attribute_ruler has no rules yet; {RULES}")
     _fill(draft)
     draft.commands += next_commands.train_commands(answers, recipe)
     return draft

@@ -198,7 +198,7 @@ def _find_defaults(moved: Moved) -> None:
             why = "its layers are those of that pipeline, which predict faster now"
             moved.leave(where, f"source = {block['source']}", why)
         elif "model" not in block and isinstance(block.get("factory"), str):
-            nlp = nlp or make_blank(moved.config["nlp"]["lang"])
+            nlp = nlp or make_blank(str(moved.config.interpolate()["nlp"]["lang"]))
             if nlp.has_factory(block["factory"]) and _has_network(
                 nlp, block["factory"]
             ):
@@ -216,7 +216,7 @@ def _put_callbacks(moved: Moved) -> None:
         now = settings.get(key)
         if isinstance(now, dict) and now.get("@callbacks") == callback:
             continue
-        if now:
+        if now is not None:
             moved.leave(f"nlp.{key}", str(now), "there is room for one only")
         else:
             moved.text.set_block("nlp", key, {"@callbacks": callback})
