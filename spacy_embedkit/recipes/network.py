@@ -5,7 +5,8 @@ from typing import Any, Dict
 from .draft import Draft, walk_blocks
 
 WIDTH, DEPTH = 96, 4
-# As fast as stock's network of 96 x 4 on one thread, or faster; see benchmarks.
+# On one thread, tagger and parser predict 1.9 times as fast as stock's of 96 x 4, a
+# tagger alone 1.35 times; at 256 x 6, a tagger alone falls below stock's.
 LARGE_WIDTH, LARGE_DEPTH, LARGE_ROWS = 192, 6, 50_000
 ROWS = 20_000
 LISTENER = {

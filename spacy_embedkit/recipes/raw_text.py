@@ -11,7 +11,7 @@ BATCH_WORDS = 2000
 TRAINED = 0.98
 # Words a second on one core, of the objectives here, with the network of 96 x 4.
 WORDS_PER_SECOND = 12_000
-LARGE_SLOWDOWN = 3
+LARGE_SLOWDOWN = 4
 # Words of a text that was not looked at.
 UNKNOWN_WORDS = 1_000_000
 MAX_EPOCHS = 100
