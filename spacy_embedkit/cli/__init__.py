@@ -14,6 +14,7 @@ from ..checks import InputError, one_line
 from ..io import describe_os_error
 from .compare import compare
 from .convert_vectors import convert
+from .init_config import init
 from .interrupts import STOPPED, interruptible
 from .learn_vectors import distill, learn
 from .pretrain import pretrain
@@ -27,6 +28,7 @@ Command = TypeVar("Command", bound=Callable[..., None])
 LEFT: Dict[str, str] = {
     "compare": "finished trials are kept; run the same command to go on",
     "info": "nothing was written",
+    "init": "nothing was written",
     "similar": "nothing was written",
 }
 OTHERS_LEFT = "the output folder is as it was before; run the same command again"
@@ -82,6 +84,7 @@ embedkit_cli.command(
     "pretrain",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(one_line_errors(pretrain))
+embedkit_cli.command("init")(one_line_errors(init))
 embedkit_cli.command("compare")(one_line_errors(compare))
 embedkit_cli.command("save-transformer")(one_line_errors(save_transformer))
 app.add_typer(embedkit_cli)

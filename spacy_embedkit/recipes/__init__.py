@@ -1,0 +1,1 @@
+"""Recipes for configs: what a user has and wants, to a config that trains."""
