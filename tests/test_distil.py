@@ -1,4 +1,4 @@
-"""`spacy embedkit distil`: from a slow pipeline to a fast one, in steps that are kept."""
+"""`spacy embedkit distil`: from a slow pipeline to a fast one, step by step."""
 
 import json
 import random
@@ -46,9 +46,9 @@ def inputs(tmp_path_factory):
     for name in ("tagger", "parser", "attribute_ruler", "ner"):
         nlp.add_pipe(name)
     nlp.get_pipe("ner").add_label("PLACE")
-    nlp.get_pipe("attribute_ruler").add([[{"LOWER": "the"}]], {"LEMMA": "THE"})
     examples = [Example(nlp.make_doc(doc.text), doc) for doc in docs]
     nlp.initialize(lambda: examples)
+    nlp.get_pipe("attribute_ruler").add([[{"LOWER": "the"}]], {"LEMMA": "THE"})
     nlp.to_disk(folder / "teacher")
     return folder
 
@@ -117,10 +117,9 @@ def test_slow_pipeline_becomes_a_fast_one(done, inputs):
 
 def test_student_starts_from_what_was_pretrained(done):
     out, _ = done
-    plan = [
-        json.loads(path.read_text()) for path in (out / "trainings").glob("*/*.json")
-    ]
-    inputs = {each["variant"]: each["inputs"] for each in plan}
+    files = (out / "trainings" / "trials").glob("*.json")
+    trials = [json.loads(path.read_text()) for path in files]
+    inputs = {each["variant"]: each["inputs"] for each in trials}
     assert "init_tok2vec" in inputs["distilled"]
     assert "init_tok2vec" not in inputs["plain"]
 
@@ -152,10 +151,12 @@ def test_other_settings_are_refused(done, inputs, options, words):
 
 def test_other_raw_text_is_taken_by_force(done, inputs, tmp_path):
     shutil.copytree(done[0], tmp_path / "out")
-    shutil.copytree(inputs, tmp_path / "inputs")
-    with (tmp_path / "inputs" / "raw.txt").open("a") as file:
-        file.write("\nOne more line of text, and then another one.\n")
-    command = arguments(tmp_path / "inputs", tmp_path / "out")
+    text = (inputs / "raw.txt").read_text(encoding="utf8")
+    (tmp_path / "more.txt").write_text(
+        f"{text}\nOne more line of text, the last one.\n"
+    )
+    command = arguments(inputs, tmp_path / "out")
+    command[2] = str(tmp_path / "more.txt")
     assert "its raw text was made with others: raw is" in call(*command, status=1)
     call(*command, "--force")
     before, after = result_of(done[0]), result_of(tmp_path / "out")
@@ -207,7 +208,7 @@ def test_student_of_a_text_classifier_listens(inputs):
     nlp.add_pipe("spancat", config={"spans_key": "mine"})
     doc = nlp.make_doc("The cat sat")
     doc.cats = {"yes": 1.0, "no": 0.0}
-    doc.spans["mine"] = [doc[0:1]]
+    doc.spans["mine"] = [spacy.tokens.Span(doc, 0, 1, "NP")]
     bins = DocBin(docs=[doc], store_user_data=True)
     config, left = make_student(nlp.config, "teacher", bins)
     assert not left
@@ -241,7 +242,7 @@ def test_transformer_is_told_by_the_config(name, has):
 
 def test_damaged_state_is_named(tmp_path):
     (tmp_path / STATE).write_text('{"pretrain": 3}')
-    with pytest.raises(InputError, match="distil.json: is damaged; delete"):
+    with pytest.raises(InputError, match=r"distil\.json: is damaged; delete"):
         FinishedSteps(tmp_path)
 
 

@@ -652,7 +652,7 @@ def test_finished_pipeline_is_scored_and_timed_as_it_is(write, folder):
     assert set(report["words_per_second"]) == {"none", "done"}
     assert "scored on test once" not in output
     (folder / "done" / "meta.json").write_text("{}")
-    with pytest.raises(InputError, match="done-3-0.json: was made with other .*pipe"):
+    with pytest.raises(InputError, match=r"done-3-0\.json: was made with other .*pipe"):
         run_plan(read_plan(path), out)
 
 
