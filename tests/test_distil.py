@@ -16,10 +16,13 @@ from typer.testing import CliRunner
 
 from spacy_embedkit.checks import InputError
 from spacy_embedkit.cli import embedkit_cli
+from spacy_embedkit.cli.interrupts import STOPPED
+from spacy_embedkit.distillation import distilling
 from spacy_embedkit.distillation.finished_steps import STATE, FinishedSteps, Step
 from spacy_embedkit.distillation.student import make_student
 from spacy_embedkit.distillation.teaching import Text, has_transformer
 from spacy_embedkit.experiments.trials import read_docs
+from spacy_embedkit.pretraining.run.run_report import ENDS
 
 from .helpers.checkout import ROOT
 from .helpers.processes import exit_code, start_process
@@ -149,6 +152,7 @@ def test_other_settings_are_refused(done, inputs, options, words):
     assert result_of(out) == before
 
 
+@pytest.mark.slow
 def test_other_raw_text_is_taken_by_force(done, inputs, tmp_path):
     shutil.copytree(done[0], tmp_path / "out")
     text = (inputs / "raw.txt").read_text(encoding="utf8")
@@ -194,6 +198,41 @@ def test_setting_that_is_not_one_is_named(inputs, tmp_path):
     output = call(*command, status=1)
     assert "the student's config: " in output
     assert "trainings" in output
+
+
+def test_pretraining_that_is_interrupted_is_one_line(inputs, tmp_path, monkeypatch):
+    def pretrain(config, folder, resume, say):
+        assert resume
+        say(ENDS["signal"])
+        return "signal"
+
+    monkeypatch.setattr(distilling, "pretrain", pretrain)
+    output = call(*arguments(inputs, tmp_path / "out"), status=STOPPED)
+    *said, last = output.splitlines()
+    assert last.startswith("error: interrupted; finished steps are kept; run the")
+    assert ENDS["signal"] not in said
+    assert "minutes" not in FinishedSteps(tmp_path / "out").found["pretrain"]
+
+
+@pytest.mark.slow
+def test_student_of_ones_own_learns_from_the_first_documents(inputs, tmp_path):
+    config, _ = make_student(
+        spacy.load(inputs / "teacher").config, "", read_docs(inputs / "train.spacy")
+    )
+    config["nlp"]["pipeline"] = ["tok2vec", "tagger"]
+    config["components"] = {
+        name: config["components"][name] for name in ("tok2vec", "tagger")
+    }
+    config["corpora"]["mine"] = config["corpora"].pop("train")
+    config["training"]["train_corpus"] = "corpora.mine"
+    config.to_disk(tmp_path / "own.cfg")
+    own = ["--config", tmp_path / "own.cfg", "--docs", 3, "--no-baseline"]
+    call(*arguments(inputs, tmp_path / "out", *own))
+    nlp = spacy.load(tmp_path / "out" / "model-best")
+    assert nlp.pipe_names == ["tok2vec", "tagger"]
+    assert nlp.config["corpora"]["mine"]["limit"] == 3
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert {row["variant"] for row in report["comparisons"]} == {"teacher", "distilled"}
 
 
 def test_help_is_found_by_other_words():

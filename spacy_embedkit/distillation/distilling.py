@@ -4,14 +4,17 @@ import shutil
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
+from catalogue import RegistryError
 from spacy.util import dict_to_dot, get_lang_class, load_config
 from thinc.api import Config
+from thinc.config import ConfigValidationError
 
 from ..checks import InputError, one_line
 from ..experiments.trials import content_hash, fill_blocks, override, read_docs
-from ..io import describe_os_error, write_atomic
+from ..io import describe_os_error, remove, write_atomic
 from ..pretraining.run.command import pretrain
 from ..pretraining.run.run_folder import BEST, LAST
+from ..pretraining.run.run_report import ENDS
 from ..transformer.pretrained import save_transformer
 from .finished_steps import FinishedSteps, Step
 from .request import Request
@@ -42,6 +45,8 @@ def distil(request: Request, out: Path, say: Say = print) -> str:
     try:
         with done.alone():
             return _Distillation(request, out, done, say).run()
+    except (ConfigValidationError, RegistryError) as err:
+        raise InputError(f"the config can't be used: {one_line(err)}") from err
     except OSError as err:
         raise InputError(
             f"could not write to {out} ({describe_os_error(err)}); make room or give "
@@ -111,6 +116,8 @@ class _Distillation:
             for name, value in self.request.overrides.items()
             if of_pretraining or not name.startswith(OF_PRETRAINING)
         }
+        if self.request.docs is not None:
+            settings[f"{config['training']['train_corpus']}.limit"] = self.request.docs
         try:
             return override(config, settings)
         except ValueError as err:
@@ -149,20 +156,23 @@ class _Distillation:
         folder = self.out / PRETRAIN
         weights = [folder / name for name in (BEST, LAST)]
         if not self._is_done(step, weights[1]):
-            is_other = bool(self.done.differences(step))
+            if self.done.differences(step):
+                # Before the step is noted: a run that is killed must not go on here.
+                remove(folder)
             with self.done.doing(step):
                 reason = pretrain(
-                    _alone(config),
-                    folder,
-                    resume=not is_other,
-                    force=is_other,
-                    say=self.say,
+                    _alone(config), folder, resume=True, say=self._say_pretraining
                 )
                 if reason == "signal":
                     raise KeyboardInterrupt
             # Much larger than all else, and not needed again.
             shutil.rmtree(self.out / TARGETS, ignore_errors=True)
         return next(path for path in weights if path.exists())
+
+    def _say_pretraining(self, line: str) -> None:
+        """Say what pretraining says, but for how to go on with it alone."""
+        if line != ENDS["signal"] and not line.startswith("Next: "):
+            self.say(line)
 
     def _is_done(self, step: Step, made: Path) -> bool:
         is_done = self.done.is_done(step) and made.exists()

@@ -43,7 +43,7 @@ class FinishedSteps:
         if self.folder.exists() and not self.folder.is_dir():
             raise InputError(f"{self.folder}: is a file; name a folder to write")
         if not self.path.exists():
-            names = [p.name for p in self.folder.glob("*")] if self.folder else []
+            names = [path.name for path in self.folder.glob("*")]
             others = sorted(name for name in names if not name.startswith("."))
             if others:
                 raise InputError(

@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import List
 
 from ..checks import InputError
 from ..experiments.comparison_report import write_report
@@ -48,9 +48,6 @@ def make_plan(request: Request, out: Path, weights: Path) -> Plan:
         contributions.append(
             Contribution(name="the teacher", variant=DISTILLED, base=PLAIN)
         )
-    overrides: Dict[str, Any] = {}
-    if request.docs is not None:
-        overrides["corpora.train.limit"] = request.docs
     return Plan(
         amounts=(Amount(docs=ALL),),
         config=out / STUDENT_CONFIG,
@@ -63,6 +60,5 @@ def make_plan(request: Request, out: Path, weights: Path) -> Plan:
         best=DISTILLED,
         seeds=tuple(range(request.seeds)),
         speed=SpeedSettings(words=10_000, rounds=7),
-        overrides=overrides,
         notes=out / NOTES,
     )

@@ -184,7 +184,7 @@ def amount_name(docs: Docs) -> str:
 def conclude(found: Comparisons, outcome: Outcome) -> List[str]:
     """Say in sentences what the scores and the speeds show, from them alone."""
     plan, lines = found.plan, []
-    split, _ = plan.judge
+    split = plan.judge[0]
     pairs = {f"What {name} brought": r for name, r in found.contributions().items()}
     if plan.best and plan.best != plan.baseline:
         rows = list(found.compare(plan.best, plan.baseline))
@@ -194,16 +194,15 @@ def conclude(found: Comparisons, outcome: Outcome) -> List[str]:
         if said:
             lines.append(f"{name}, on {split}: {'; '.join(said)}.")
     speeds = {name: statistics.median(v) for name, v in outcome.speeds.items()}
-    others = [plan.baseline, *(v.name for v in plan.variants if v.pipeline)]
-    for other in dict.fromkeys(others):
-        if plan.best in speeds and other in speeds and plan.best != other:
-            ratio = speeds[plan.best] / speeds[other]
-            lines.append(
-                f"{plan.best} handles {ratio:.2f} times the words per second of "
-                f"{other}."
-            )
-    lines += _lacking(found)
-    return lines
+    others = {plan.baseline, *(v.name for v in plan.variants if v.pipeline)}
+    if plan.best in speeds:
+        lines += [
+            f"{plan.best} handles {speeds[plan.best] / speed:.2f} times the words per "
+            f"second of {name}."
+            for name, speed in speeds.items()
+            if name in others - {plan.best}
+        ]
+    return [*lines, *_lacking(found)]
 
 
 def _verdicts(
