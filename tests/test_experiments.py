@@ -626,3 +626,44 @@ def test_missing_data_fails_the_trials_that_need_it(write, folder):
     path = write(HEAD.replace("/dev.spacy", "/dev2.spacy"))
     output = run(path, folder / "out", status=1)
     assert "dev2.spacy: no such file; make it first" in output
+
+
+def test_finished_pipeline_is_scored_and_timed_as_it_is(write, folder):
+    nlp = spacy.blank("en")
+    tagger = nlp.add_pipe("tagger")
+    for label in "DNVPR":
+        tagger.add_label(label)
+    nlp.initialize()
+    nlp.to_disk(folder / "done")
+    text = HEAD.replace('test = "{folder}/test.spacy"\n', "")
+    done = '[[variants]]\nname = "done"\npipeline = "{folder}/done"\n'
+    speed = "[speed]\nwords = 20\nrounds = 2\n"
+    path, out = write(text + done + speed), folder / "out"
+    output = run(path, out)
+    # Once, since no seed changes it; and there is no docs of the test to score.
+    assert finished(out) == ["done-3-0", "none-3-0", "none-3-1"]
+    result = json.loads((out / "trials" / "done-3-0.json").read_text())
+    assert result["scores"]["test"] == {}
+    docs = DocBin().from_disk(folder / "dev.spacy").get_docs(nlp.vocab)
+    scores = nlp.evaluate([Example(nlp.make_doc(doc.text), doc) for doc in docs])
+    assert result["scores"]["dev"]["dev"]["tag_acc"] == 100 * scores["tag_acc"]
+    assert not (out / "models" / "done-3-0").exists()
+    report = json.loads((out / "report.json").read_text())
+    assert set(report["words_per_second"]) == {"none", "done"}
+    assert "scored on test once" not in output
+    (folder / "done" / "meta.json").write_text("{}")
+    with pytest.raises(InputError, match=r"done-3-0\.json: was made with other .*pipe"):
+        run_plan(read_plan(path), out)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('pipeline = "a"\ninit_tok2vec = "b"', "a pipeline is not trained; leave out"),
+        ('pipeline = "a"', "best is 'new', which is not trained here"),
+    ],
+)
+def test_finished_pipeline_is_not_trained(write, text, words):
+    path = write('best = "new"\n' + HEAD + NEW + text)
+    with pytest.raises(InputError, match=words):
+        read_plan(path)

@@ -33,6 +33,7 @@ def named(name, work):
     [
         ("convert", "the output folder is as it was before; run the same command"),
         ("compare", "finished trials are kept; run the same command to go on"),
+        ("distil", "finished steps are kept; run the same command to go on"),
         ("info", "nothing was written"),
     ],
 )

@@ -29,6 +29,7 @@ ROOMS = [
     ("vectors.build",),
     ("pretraining",),
     ("experiments",),
+    ("distillation",),
     ("recipes",),
     (
         "acceleration",

@@ -14,6 +14,7 @@ from ..checks import InputError, one_line
 from ..io import describe_os_error
 from .compare import compare
 from .convert_vectors import convert
+from .distil import distil
 from .init_config import init
 from .interrupts import STOPPED, interruptible
 from .learn_vectors import distill, learn
@@ -27,6 +28,7 @@ Command = TypeVar("Command", bound=Callable[..., None])
 # What an interrupted command leaves, and how to go on.
 LEFT: Dict[str, str] = {
     "compare": "finished trials are kept; run the same command to go on",
+    "distil": "finished steps are kept; run the same command to go on",
     "info": "nothing was written",
     "init": "nothing was written",
     "similar": "nothing was written",
@@ -49,7 +51,8 @@ def one_line_errors(command: Command) -> Command:
                 stream.reconfigure(errors="backslashreplace")
         try:
             # Pretraining ends an update and saves before it stops.
-            with interruptible(None if command is pretrain else left):
+            saves = command in (pretrain, distil)
+            with interruptible(None if saves else left):
                 command(*args, **kwargs)
         except (InputError, ImportError) as err:
             _fail(str(err), 1)
@@ -80,10 +83,9 @@ for _command in (convert, learn, distill, info, similar):
     vectors_cli.command(_command.__name__)(one_line_errors(_command))
 embedkit_cli.add_typer(vectors_cli)
 # Overrides of settings are options that typer does not know.
-embedkit_cli.command(
-    "pretrain",
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)(one_line_errors(pretrain))
+OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
+embedkit_cli.command("pretrain", context_settings=OVERRIDES)(one_line_errors(pretrain))
+embedkit_cli.command("distil", context_settings=OVERRIDES)(one_line_errors(distil))
 embedkit_cli.command("init")(one_line_errors(init))
 embedkit_cli.command("compare")(one_line_errors(compare))
 embedkit_cli.command("save-transformer")(one_line_errors(save_transformer))

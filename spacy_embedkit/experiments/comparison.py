@@ -182,12 +182,12 @@ class Comparisons:
         )
 
     def contributions(self) -> Dict[str, List[Comparison]]:
-        """Compare, on test, the variants that each ingredient tells apart."""
+        """Compare on test, or else on dev, what each ingredient tells apart."""
         return {
             item.name: [
                 row
                 for row in self.compare(item.variant, item.base)
-                if row.seeds and row.split == "test"
+                if row.seeds and row.split == self.plan.judge[0]
             ]
             for item in self.plan.contributions
         }

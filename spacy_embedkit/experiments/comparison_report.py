@@ -117,8 +117,15 @@ def score_tables(found: Comparisons, metrics: Sequence[str]) -> Iterator[ReportT
 
 
 def contribution_tables(found: Comparisons) -> Iterator[ReportTable]:
-    """Yield a table of what each ingredient brought on test, with all scores."""
-    header = ["score", "test set", "docs", "without", "with", "difference"]
+    """Yield a table of what each ingredient brought, with all scores."""
+    header = [
+        "score",
+        f"{found.plan.judge[0]} set",
+        "docs",
+        "without",
+        "with",
+        "difference",
+    ]
     for name, rows in found.contributions().items():
         table = ReportTable(
             f"What {name} brought", [*header, "seeds won", "with it is"]
@@ -175,25 +182,27 @@ def amount_name(docs: Docs) -> str:
 
 
 def conclude(found: Comparisons, outcome: Outcome) -> List[str]:
-    """Say in sentences what the test scores and the speeds show, from them alone."""
+    """Say in sentences what the scores and the speeds show, from them alone."""
     plan, lines = found.plan, []
+    split = plan.judge[0]
     pairs = {f"What {name} brought": r for name, r in found.contributions().items()}
     if plan.best and plan.best != plan.baseline:
         rows = list(found.compare(plan.best, plan.baseline))
-        pairs = {"In all": [row for row in rows if row.split == "test"], **pairs}
+        pairs = {"In all": [row for row in rows if row.split == split], **pairs}
     for name, rows in pairs.items():
         said = [*_verdicts(rows, found.headline(), len(plan.amounts) > 1)]
         if said:
-            lines.append(f"{name}, on test: {'; '.join(said)}.")
+            lines.append(f"{name}, on {split}: {'; '.join(said)}.")
     speeds = {name: statistics.median(v) for name, v in outcome.speeds.items()}
-    if plan.best in speeds and plan.baseline in speeds and plan.best != plan.baseline:
-        ratio = speeds[plan.best] / speeds[plan.baseline]
-        lines.append(
-            f"{plan.best} handles {ratio:.2f} times the words per second of "
-            f"{plan.baseline}."
-        )
-    lines += _lacking(found)
-    return lines
+    others = {plan.baseline, *(v.name for v in plan.variants if v.pipeline)}
+    if plan.best in speeds:
+        lines += [
+            f"{plan.best} handles {speeds[plan.best] / speed:.2f} times the words per "
+            f"second of {name}."
+            for name, speed in speeds.items()
+            if name in others - {plan.best}
+        ]
+    return [*lines, *_lacking(found)]
 
 
 def _verdicts(
@@ -217,18 +226,19 @@ def _lacking(found: Comparisons) -> Iterator[str]:
     for split, name in found.tables():
         there = {r.metric for r in rows if (r.split, r.set_name) == (split, name)}
         lacking = [metric for metric in found.headline() if metric not in there]
-        if split == "test" and lacking:
+        if split == found.plan.judge[0] and lacking:
             yield f"{name} has no annotation for {', '.join(lacking)}."
 
 
 def remarks(plan: Plan, outcome: Outcome) -> List[str]:
     """Say how the figures were made, and what is missing."""
     results = outcome.results
+    scored = ", and was scored on test once" if plan.test else ""
     hours = sum(result["seconds"] for result in results.values()) / 3600
     lines = [
         f"{len(results)} of {len(list(plan.trials()))} trials of {plan.config} are "
         f"done, in {hours:.2f} hours of training and scoring. Each is the checkpoint "
-        "that is best on dev, and was scored on test once. Figures are percent.",
+        f"that is best on dev{scored}. Figures are percent.",
         f"The baseline is {plan.baseline}. Errors removed: the difference over 100 "
         "less the baseline, on the seeds that both have. Spread: standard deviation. "
         "Better, worse: in every seed than in any of the baseline.",

@@ -15,7 +15,14 @@ from ..io import atomic_folder, remove
 from .plan import Plan
 from .processes import TRIALS, WorkerProcess, locked, start_worker
 from .results import DATA, SPEED, Outcome, Result, read_results
-from .trials import Trial, content_hash, make_trials, trial_name, write_subsets
+from .trials import (
+    Trial,
+    content_hash,
+    make_trials,
+    pipeline_folder,
+    trial_name,
+    write_subsets,
+)
 
 LOGS, MODELS, RUNNING, BEST = "logs", "models", "running", "best"
 # What a trial leaves in its folder.
@@ -56,7 +63,11 @@ def run_plan(
             if fnmatchcase(trial.name, only)
             and not (
                 trial.name in results
-                and (not keep_models or (out / MODELS / trial.name).is_dir())
+                and (
+                    not keep_models
+                    or trial.variant.pipeline
+                    or (out / MODELS / trial.name).is_dir()
+                )
             )
         ]
         if todo:
@@ -80,11 +91,13 @@ def run_plan(
 
 
 def models_to_time(plan: Plan, out: Path) -> Dict[str, str]:
-    """Return the folder of the model of each variant's first seed, by variant."""
+    """Return the model of each variant's first seed, by variant."""
     found = {}
     for variant, amount, seed in plan.trials():
         folder = out / MODELS / trial_name(variant.name, amount.docs, seed)
-        if seed == (variant.seeds or plan.seeds)[0] and folder.is_dir():
+        if variant.pipeline:
+            found[variant.name] = variant.pipeline
+        elif seed == plan.seeds_of(variant)[0] and folder.is_dir():
             found[variant.name] = str(folder)
     return found
 
@@ -162,11 +175,13 @@ class _Runner:
             "task": SPEED,
             "result": str(target),
             "models": models,
-            "test": str(self.plan.test),
+            "docs": str(self.plan.judge[1]),
             **self.plan.speed.model_dump(),
             "key": {
-                "models": {name: content_hash(Path(p)) for name, p in models.items()},
-                "test": content_hash(self.plan.test),
+                "models": {
+                    name: content_hash(pipeline_folder(p)) for name, p in models.items()
+                },
+                "docs": content_hash(self.plan.judge[1]),
                 **self.plan.speed.model_dump(),
             },
         }
@@ -193,7 +208,8 @@ class _Runner:
         job = {
             "task": "trial",
             "dev": str(self.plan.dev),
-            "test": str(self.plan.test),
+            "test": self.plan.test and str(self.plan.test),
+            "pipeline": trial.variant.pipeline,
             "code": self.plan.code and str(self.plan.code),
             "result": str(self.running / trial.name / RESULT),
             "facts": {
@@ -225,6 +241,7 @@ class _Runner:
             self.failed[name] = process.reason()
             tqdm.write(f"{name}: failed: {self.failed[name]}")
         else:
-            keep_trial(name, process.folder, self.out, self.keep_models)
+            has_model = (process.folder / MODEL).is_dir()
+            keep_trial(name, process.folder, self.out, self.keep_models and has_model)
             tqdm.write(f"{name}: done")
         remove(process.folder)

@@ -24,7 +24,7 @@ def draw_pictures(found: Comparisons, outcome: Outcome) -> List[Markup]:
     draws: List[Callable[[Any], None]] = []
     metrics = found.headline()
     for split, name in found.tables():
-        if split == "test" and len(found.plan.amounts) > 1:
+        if split == found.plan.judge[0] and len(found.plan.amounts) > 1:
             for metric in metrics:
                 draws.append(partial(_amounts, found, name, metric))
     if outcome.speeds and metrics:
@@ -45,10 +45,11 @@ def draw_pictures(found: Comparisons, outcome: Outcome) -> List[Markup]:
 
 def _amounts(found: Comparisons, set_name: str, metric: str, axes: Any) -> None:
     """Draw a score by amount of annotation; bars reach from worst to best seed."""
+    split, _ = found.plan.judge
     rows = [
         row
         for row in found.with_baseline()
-        if (row.split, row.set_name, row.metric) == ("test", set_name, metric)
+        if (row.split, row.set_name, row.metric) == (split, set_name, metric)
     ]
     places = [str(amount.docs) for amount in found.plan.amounts]
     variants = found.plan.variants
@@ -71,13 +72,14 @@ def _amounts(found: Comparisons, set_name: str, metric: str, axes: Any) -> None:
 
 
 def _tradeoff(found: Comparisons, outcome: Outcome, metric: str, axes: Any) -> None:
-    """Draw a point for each seed and test set; bars show the range of speeds."""
-    sets = [name for split, name in found.tables() if split == "test"]
+    """Draw a point for each seed and set of docs; bars show the range of speeds."""
+    judge, _ = found.plan.judge
+    sets = [name for split, name in found.tables() if split == judge]
     docs = found.last_amount()
     for i, (variant, speeds) in enumerate(outcome.speeds.items()):
         median = statistics.median(speeds)
         for place, name in enumerate(sets):
-            values = found.values(variant, docs, "test", name, metric).values()
+            values = found.values(variant, docs, judge, name, metric).values()
             axes.errorbar(
                 [median] * len(values),
                 list(values),
@@ -89,7 +91,7 @@ def _tradeoff(found: Comparisons, outcome: Outcome, metric: str, axes: Any) -> N
                 color=f"C{i % 10}",
                 label=f"{variant}, {name}",
             )
-    axes.set(xlabel="words per second", ylabel=f"test {metric}, percent")
+    axes.set(xlabel="words per second", ylabel=f"{judge} {metric}, percent")
 
 
 def _curves(found: Comparisons, axes: Any) -> None:
@@ -100,6 +102,8 @@ def _curves(found: Comparisons, axes: Any) -> None:
             result
             for result in found.results.values()
             if (result["variant"], result["docs"]) == (variant.name, docs)
+            # A finished pipeline has none.
+            and result["curve"]
         ]
         for n, result in enumerate(results):
             # Step 0 is an untrained model: drawn, it would flatten all the rest.

@@ -53,6 +53,8 @@ class Variant(_Settings):
     train: Training docs in place of the plan's.
     init_tok2vec: File of pretrained weights. {seed} and {docs} in its name stand for
         those of the trial.
+    pipeline: Folder or package of a trained pipeline, which is scored and timed as it
+        is, once for each amount; the settings of training do not go with it.
     docs: Amounts of annotation it is trained on; all of the plan's if left out.
     seeds: Seeds in place of the plan's.
     overrides: Settings of the config, after those of the plan and of the amount.
@@ -62,9 +64,20 @@ class Variant(_Settings):
     config: Optional[Path] = None
     train: Optional[Path] = None
     init_tok2vec: Optional[str] = None
+    pipeline: Optional[str] = None
     docs: Optional[Tuple[DocsField, ...]] = None
     seeds: Optional[Seeds] = None
     overrides: Overrides = {}
+
+    @model_validator(mode="after")
+    def _check_pipeline(self) -> "Variant":
+        given = self.config, self.train, self.init_tok2vec, self.overrides or None
+        if self.pipeline is not None and any(x is not None for x in given):
+            raise ValueError(
+                "a pipeline is not trained; leave out config, train, init_tok2vec and "
+                "overrides"
+            )
+        return self
 
     def weights(self, seed: int, docs: Docs) -> Optional[Path]:
         """Return the file of pretrained weights of a trial, if it has one."""
@@ -105,7 +118,7 @@ class Plan(_Settings):
 
     config: Config that the variants start from.
     train, dev, test: A .spacy file or a folder of them. Each file of dev and test is
-        scored apart.
+        scored apart. Without a test, the report compares the scores on dev.
     seeds: A list, or a number n for 0 to n - 1.
     subset_seed: Chooses the docs of the smaller amounts.
     baseline: Variant that the others are compared with; the first if left out.
@@ -122,7 +135,7 @@ class Plan(_Settings):
     config: Path
     train: Path
     dev: Path
-    test: Path
+    test: Optional[Path] = None
     variants: Tuple[Variant, ...] = Field(min_length=1)
     amounts: Tuple[Amount, ...] = Field((Amount(docs=ALL),), min_length=1)
     seeds: Seeds = (0, 1, 2)
@@ -148,6 +161,7 @@ class Plan(_Settings):
     @model_validator(mode="after")
     def _check_names(self) -> "Plan":
         names = [variant.name for variant in self.variants]
+        trained = [v.name for v in self.variants if v.pipeline is None]
         docs = [amount.docs for amount in self.amounts]
         for kind, values in (("variants", names), ("amounts", docs)):
             if len(set(values)) < len(values):
@@ -161,6 +175,8 @@ class Plan(_Settings):
                 raise ValueError(
                     f"{key} is {name!r}, but the variants are {', '.join(names)}"
                 )
+        if self.best not in (None, *trained):
+            raise ValueError(f"best is {self.best!r}, which is not trained here")
         for variant in self.variants:
             for n in variant.docs or ():
                 if n not in docs:
@@ -172,13 +188,23 @@ class Plan(_Settings):
         """Whether the models of the trials are needed after them."""
         return bool(self.speed or self.best)
 
+    @property
+    def judge(self) -> Tuple[str, Path]:
+        """What the report compares scores on: the name of the split, and its docs."""
+        return ("dev", self.dev) if self.test is None else ("test", self.test)
+
+    def seeds_of(self, variant: Variant) -> Tuple[int, ...]:
+        """Return the seeds of a variant: one is enough where nothing is trained."""
+        seeds = variant.seeds or self.seeds
+        return seeds[:1] if variant.pipeline else seeds
+
     def trials(self) -> Iterator[Tuple[Variant, Amount, int]]:
         """Yield the trials, in an order in which the first ones can be compared."""
         every = [*self.seeds, *(s for v in self.variants for s in v.seeds or ())]
         for seed in dict.fromkeys(every):
             for amount in self.amounts:
                 for variant in self.variants:
-                    if seed in (variant.seeds or self.seeds) and (
+                    if seed in self.seeds_of(variant) and (
                         variant.docs is None or amount.docs in variant.docs
                     ):
                         yield variant, amount, seed

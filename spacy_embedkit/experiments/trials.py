@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional
 
 from spacy.language import DEFAULT_CONFIG, DEFAULT_CONFIG_PRETRAIN_PATH
 from spacy.tokens import DocBin
-from spacy.util import dict_to_dot, load_config
+from spacy.util import dict_to_dot, get_package_path, is_package, load_config
 from thinc.api import Config
 
 from ..checks import InputError, one_line
@@ -47,7 +47,9 @@ class Trial:
 
     @property
     def steps(self) -> int:
-        """Largest number of updates; 1 without a limit."""
+        """Largest number of updates; 1 without a limit, 0 for a finished pipeline."""
+        if self.variant.pipeline:
+            return 0
         return int(self.config["training"].get("max_steps") or 1)
 
     @property
@@ -80,9 +82,13 @@ def _make_trial(
     plan: Plan, variant: Variant, amount: Amount, seed: int, folder: Path
 ) -> Trial:
     path, docs = variant.config or plan.config, amount.docs
-    inputs = {"train": variant.train or plan.train, "dev": plan.dev, "test": plan.test}
+    inputs = {"dev": plan.dev, **({"test": plan.test} if plan.test else {})}
+    if variant.pipeline:
+        inputs["pipeline"] = pipeline_folder(variant.pipeline)
+        return Trial(variant, docs, seed, Config(), {"docs": docs}, inputs)
+    inputs = {"train": variant.train or plan.train, **inputs}
     try:
-        config = _load(path)
+        config = fill_blocks(load_config(path, interpolate=False))
         for overrides in (plan.overrides, amount.overrides, variant.overrides):
             config = override(config, overrides)
         weights = variant.weights(seed, docs)
@@ -108,17 +114,28 @@ def _make_trial(
     return Trial(variant, docs, seed, config, settings, inputs)
 
 
+def pipeline_folder(name: str) -> Path:
+    """Return the folder of an installed pipeline, or the path that the name is."""
+    if not is_package(name):
+        return Path(name)
+    configs = sorted(get_package_path(name).glob("*/config.cfg"))
+    return configs[0].parent if configs else get_package_path(name)
+
+
 def override(config: Config, overrides: Overrides) -> Config:
     """Return a config with other settings, as `spacy train --NAME VALUE` has them."""
     dotted = dict_to_dot(overrides, for_overrides=True)
     return Config().from_str(config.to_str(), overrides=dotted, interpolate=False)
 
 
-def _load(path: Path) -> Config:
-    # spaCy fills them when it trains; here, so that overrides find every block. What is
-    # missing in [nlp] depends on the language.
+def fill_blocks(config: Config) -> Config:
+    """Return a config with the blocks of spaCy's default that it lacks.
+
+    spaCy fills them when it trains; before, so that overrides find every block.
+    """
+    # What is missing in [nlp] depends on the language.
     blocks = {key: block for key, block in DEFAULT_CONFIG.items() if key != "nlp"}
-    return Config(blocks).merge(load_config(path, interpolate=False))
+    return Config(blocks).merge(config)
 
 
 def _set_seed_and_weights(config: Config, seed: int, weights: Optional[Path]) -> None:
@@ -173,7 +190,9 @@ def write_subsets(plan: Plan, trials: List[Trial], folder: Path) -> None:
     parts = {
         subset_path(plan, trial.variant, trial.docs, folder): trial
         for trial in trials
-        if trial.docs != ALL and trial.inputs["train"].exists()
+        if trial.docs != ALL
+        and "train" in trial.inputs
+        and trial.inputs["train"].exists()
     }
     for path, trial in parts.items():
         docs, wanted = read_docs(trial.inputs["train"]), int(trial.docs)

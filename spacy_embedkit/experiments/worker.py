@@ -7,7 +7,7 @@ import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Tuple
 
 import spacy
 from spacy.cli._util import import_code
@@ -28,12 +28,47 @@ def run_trial(folder: Path, job: Dict[str, Any]) -> Dict[str, Any]:
     """Train, choose by dev, and score dev and test; return the result.
 
     folder: Has config.cfg, and gets the model.
-    job: Has dev, test and code (paths; code may be null) and facts, which go into the
-        result as they are.
+    job: Has dev, test and code (paths; the last two may be null), pipeline (null, or
+        one to score as it is) and facts, which go into the result as they are.
     """
     started = time.monotonic()
     if job["code"]:
         import_code(Path(job["code"]))
+    curve = [] if job["pipeline"] else _train(folder)
+    seconds = time.monotonic() - started
+    best = job["pipeline"] or folder / MODEL
+    nlp = spacy.load(best)
+    weights = nlp.config["training"]["score_weights"]
+    sets = {split: job[split] for split in ("dev", "test")}
+    # The only time that the trial sees the test data.
+    scores = {
+        split: evaluate_sets(nlp, Path(path)) if path else {}
+        for split, path in sets.items()
+    }
+    return {
+        **job["facts"],
+        "weighed": [name for name, weight in weights.items() if weight],
+        "scores": scores,
+        "curve": curve,
+        "best_dev_score": max((score for _, score in curve), default=None),
+        "bytes": size_of(nlp.path),
+        "seconds": round(time.monotonic() - started, 1),
+        "seconds_of_training": round(seconds, 1) if curve else 0.0,
+        "versions": {
+            "python": sys.version.split()[0],
+            **{name: version(name) for name in PACKAGES},
+        },
+    }
+
+
+def size_of(folder: Optional[Path]) -> int:
+    """Return the bytes of the files in a folder."""
+    files = folder.rglob("*") if folder else []
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def _train(folder: Path) -> List[Tuple[int, float]]:
+    """Train the config of a folder; return step and dev score of each evaluation."""
     config = load_config(folder / CONFIG, interpolate=False)
     logger = config["training"]["logger"]
     config["training"]["logger"] = {
@@ -43,43 +78,21 @@ def run_trial(folder: Path, job: Dict[str, Any]) -> Dict[str, Any]:
         "output_file": str(folder / LOG),
     }
     train(init_nlp(config), folder)
-    seconds = time.monotonic() - started
     best = folder / MODEL
     trained = load_config(best / CONFIG, interpolate=False)
     trained["training"]["logger"] = logger
     trained.to_disk(best / CONFIG, interpolate=False)
-    nlp = spacy.load(best)
     lines = (folder / LOG).read_text(encoding="utf8").splitlines()
-    curve = [(row["step"], 100 * row["score"]) for row in map(json.loads, lines)]
-    weights = nlp.config["training"]["score_weights"]
-    files = [path for path in best.rglob("*") if path.is_file()]
-    return {
-        **job["facts"],
-        "weighed": [name for name, weight in weights.items() if weight],
-        "scores": {
-            "dev": evaluate_sets(nlp, Path(job["dev"])),
-            # The only time that the trial sees the test data.
-            "test": evaluate_sets(nlp, Path(job["test"])),
-        },
-        "curve": curve,
-        "best_dev_score": max(score for _, score in curve),
-        "bytes": sum(path.stat().st_size for path in files),
-        "seconds": round(time.monotonic() - started, 1),
-        "seconds_of_training": round(seconds, 1),
-        "versions": {
-            "python": sys.version.split()[0],
-            **{name: version(name) for name in PACKAGES},
-        },
-    }
+    return [(row["step"], 100 * row["score"]) for row in map(json.loads, lines)]
 
 
 def time_variants(folder: Path, job: Dict[str, Any]) -> Dict[str, Any]:
     """Measure words/s of each model.
 
-    job: Has models (folders by variant), test (path), words, rounds, and key, which
-        goes into the result.
+    job: Has models (folders or packages by variant), docs (path), words, rounds, and
+        key, which goes into the result.
     """
-    found = read_texts(Path(job["test"]), job["words"])
+    found = read_texts(Path(job["docs"]), job["words"])
     speeds = measure_speeds(
         job["models"], found["texts"], found["words"], job["rounds"]
     )

@@ -84,6 +84,20 @@ def compared(out: Path) -> Result:
     return found
 
 
+def distilled(out: Path) -> Result:
+    """Return the student, what it was pretrained on, and the scores."""
+    found: Result = {}
+    for path in sorted((out / "model-best").rglob("*")):
+        if path.is_file() and path.suffix not in (".cfg", ".json"):
+            found[str(path.relative_to(out))] = digest(path)
+    found["transformer"] = digest(out / "transformer")
+    found["pretrained"] = digest(out / "pretrain" / "model-last.bin")
+    report = out / "report.json"
+    if report.exists():
+        found["scores"] = json.dumps(json.loads(report.read_text())["comparisons"])
+    return found
+
+
 def trained(out: Path) -> Result:
     """Return the models of a training."""
     return {name: digest(out / name) for name in ("model-best", "model-last")}
@@ -91,6 +105,12 @@ def trained(out: Path) -> Result:
 
 def _compare(inputs: Path, place: Place, which: int) -> list[str]:
     return ["embedkit", "compare", str(inputs / "plan.toml"), str(place.out), "-j", "2"]
+
+
+def _distil(inputs: Path, place: Place, which: int) -> list[str]:
+    files = [inputs / "transformer0", inputs / "raw.txt", place.out]
+    docs = ["--train", inputs / "docs.spacy", "--dev", inputs / "docs.spacy"]
+    return list(map(str, ["embedkit", "distil", *files, *docs, *DISTIL.split()]))
 
 
 def _save(inputs: Path, place: Place, which: int) -> list[str]:
@@ -114,12 +134,22 @@ def _train(inputs: Path, place: Place, which: int) -> list[str]:
 
 LEARN = "learn {inputs}/raw.txt OUT -l en --width 8 --buckets 200 --min-count 2"
 DISTILL = "distill {inputs}/bert {inputs}/raw.txt OUT -l en --min-count 1 --width 8"
+DISTIL = "--epochs 2 --no-baseline --training.max_steps 4 --training.eval_frequency 2"
+DISTIL += " --embedkit.pretrain.checkpoint_minutes 0"
 CACHE, TARGETS = "--corpora.pretrain.cache_dir", "--pretraining.objective.cache_dir"
 COMMANDS = [
     Command("pretrain", _pretrain("characters"), pretrained),
     Command("pretrain-teacher", _cached("teacher", TARGETS), pretrained),
     Command("pretrain-docs-cache", _cached("docs", CACHE), pretrained),
     Command("compare", _compare, compared, has_other=False, pipeline="best"),
+    Command(
+        "distil",
+        _distil,
+        distilled,
+        has_other=False,
+        pipeline="model-best",
+        left=r"tmp/.*",
+    ),
     # spacy-transformers writes a tokenizer to a temporary folder to load it.
     Command("save-transformer", _save, replaces=True, left=r"tmp/.*"),
     Command(

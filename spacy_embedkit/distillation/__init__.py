@@ -1,0 +1,1 @@
+"""From a slow pipeline to a fast one, which learns from it."""
