@@ -223,14 +223,12 @@ def test_student_of_ones_own_learns_from_the_first_documents(inputs, tmp_path):
     config["components"] = {
         name: config["components"][name] for name in ("tok2vec", "tagger")
     }
-    config["corpora"]["mine"] = config["corpora"].pop("train")
-    config["training"]["train_corpus"] = "corpora.mine"
     config.to_disk(tmp_path / "own.cfg")
     own = ["--config", tmp_path / "own.cfg", "--docs", 3, "--no-baseline"]
     call(*arguments(inputs, tmp_path / "out", *own))
     nlp = spacy.load(tmp_path / "out" / "model-best")
     assert nlp.pipe_names == ["tok2vec", "tagger"]
-    assert nlp.config["corpora"]["mine"]["limit"] == 3
+    assert nlp.config["corpora"]["train"]["limit"] == 3
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert {row["variant"] for row in report["comparisons"]} == {"teacher", "distilled"}
 

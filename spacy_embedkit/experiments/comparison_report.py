@@ -118,14 +118,8 @@ def score_tables(found: Comparisons, metrics: Sequence[str]) -> Iterator[ReportT
 
 def contribution_tables(found: Comparisons) -> Iterator[ReportTable]:
     """Yield a table of what each ingredient brought, with all scores."""
-    header = [
-        "score",
-        f"{found.plan.judge[0]} set",
-        "docs",
-        "without",
-        "with",
-        "difference",
-    ]
+    kind = f"{found.plan.judge[0]} set"
+    header = ["score", kind, "docs", "without", "with", "difference"]
     for name, rows in found.contributions().items():
         table = ReportTable(
             f"What {name} brought", [*header, "seeds won", "with it is"]

@@ -29,7 +29,7 @@ def draw_pictures(found: Comparisons, outcome: Outcome) -> List[Markup]:
                 draws.append(partial(_amounts, found, name, metric))
     if outcome.speeds and metrics:
         draws.append(partial(_tradeoff, found, outcome, metrics[0]))
-    if outcome.results:
+    if any(result["curve"] for result in outcome.results.values()):
         draws.append(partial(_curves, found))
     pictures = []
     for i, draw in enumerate(draws):
