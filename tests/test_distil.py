@@ -313,7 +313,8 @@ def test_kills_at_random_moments_change_nothing(inputs, done, tmp_path):
     began = time.monotonic()
     assert exit_code(start_process(_run, arguments(inputs, tmp_path / "timed"))) == 0
     seconds = time.monotonic() - began
-    while n_kills < 5:
+    # `python -m stress faults` kills it more often.
+    while n_kills < 2:
         process = start_process(_run, command)
         process.join(moments.uniform(0.1, 0.9) * seconds)
         if process.exitcode is None:

@@ -53,13 +53,13 @@ CASES = [
 def cases() -> list:
     """Every recipe with every set of components, in a language each.
 
-    A quarter, with another quarter of the sets for each recipe, is run always.
+    By default a quarter is run, with another quarter of the sets for each recipe.
     """
     found = []
     for i, (recipe, pipeline, given) in enumerate(CASES):
         lang = LANGS[(i + i // 6) % len(LANGS)]
         is_quick = (i // 2 - list(RECIPES).index(recipe)) % 4 == 0
-        marks = [] if is_quick else [pytest.mark.slow]
+        marks = [] if is_quick else [pytest.mark.slow, pytest.mark.every]
         name = (
             f"{recipe}-{'+'.join(pipeline)}-{lang}-{given.replace(' ', '+') or 'none'}"
         )
