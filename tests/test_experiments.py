@@ -640,7 +640,7 @@ def test_finished_pipeline_is_scored_and_timed_as_it_is(write, folder):
     speed = "[speed]\nwords = 20\nrounds = 2\n"
     path, out = write(text + done + speed), folder / "out"
     output = run(path, out)
-    # Once, since no seed changes it; and there is no docs of the test to score.
+    # Once, as no seed changes it, and without docs of the test to score.
     assert finished(out) == ["done-3-0", "none-3-0", "none-3-1"]
     result = json.loads((out / "trials" / "done-3-0.json").read_text())
     assert result["scores"]["test"] == {}

@@ -129,7 +129,7 @@ def make_student(
         if factory in RULES:
             components[pipe] = {"source": name}
         elif factory not in MODELS:
-            left[pipe] = f"there is no fast kind of {factory}"
+            left[pipe] = f"{factory} has no fast network here"
         elif not _is_annotated(block, found):
             left[pipe] = "the training documents have no annotation for it"
         else:

@@ -5,18 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-from spacy.language import DEFAULT_CONFIG_PRETRAIN_PATH
-from spacy.util import dict_to_dot, load_config, load_model_from_config
+from spacy.util import dict_to_dot, load_model_from_config
 from thinc.api import Config
 from tqdm import tqdm
 
+from ..pretraining.default_block import (
+    BATCH_WORDS,
+    make_block,
+    subwords_objective,
+)
 from ..text.corpus import RawTextCorpus
 
 KINDS = re.compile(
     r"(spacy-transformers|spacy-embedkit)\.(TransformerModel|Tok2VecTransformer)\."
 )
-BATCH_WORDS = 2000
-WARMUP_STEPS = 250
 # Of a text so long that one pass takes hours, one has to do.
 MAX_EPOCHS, MAX_WORDS = 20, 10_000_000
 TEACHER: Dict[str, Any] = {
@@ -27,14 +29,8 @@ TEACHER: Dict[str, Any] = {
     "maxout_pieces": 3,
     "hidden_size": 300,
 }
-# Without a transformer, the words of the text are all there is to learn.
 RAW_TEXT = {"@readers": "spacy-embedkit.RawText.v1"}
 HELD_OUT = 0.02
-WORDS: Dict[str, Any] = {
-    "@architectures": "spacy-embedkit.PretrainSubwords.v1",
-    "maxout_pieces": 3,
-    "hidden_size": 300,
-}
 
 
 @dataclass(frozen=True)
@@ -92,31 +88,13 @@ def add_pretraining(
 
     transformer: Folder of the teacher's; None if it has none. cache: For its targets.
     """
-    default = load_config(DEFAULT_CONFIG_PRETRAIN_PATH, interpolate=False)
     block = {
-        **default["pretraining"],
-        "max_epochs": text.epochs,
-        "dropout": 0.0,
-        "component": "tok2vec",
-        "layer": "",
-        "corpus": "corpora.pretrain",
-        "batcher": {
-            "@batchers": "spacy.batch_by_words.v1",
-            "size": BATCH_WORDS,
-            "discard_oversize": False,
-            "tolerance": 0.2,
-        },
-        "optimizer": {
-            "@optimizers": "Adam.v1",
-            "L2": 0.01,
-            "learn_rate": {
-                "@schedules": "warmup_linear.v1",
-                "initial_rate": 0.02,
-                "warmup_steps": min(WARMUP_STEPS, text.steps // 8),
-                "total_steps": text.steps,
-            },
-        },
-        "objective": WORDS if transformer is None else TEACHER,
+        **make_block(
+            subwords_objective() if transformer is None else TEACHER,
+            epochs=text.epochs,
+            steps=text.steps,
+            warmup_steps=text.steps // 8,
+        ),
         **(config.get("pretraining") or {}),
     }
     config["pretraining"] = block

@@ -7,6 +7,7 @@ from spacy.util import load_model_from_config
 from thinc.api import Config
 
 from ..checks import InputError
+from ..pretraining.default_block import subwords_objective
 from . import next_commands
 from .answers import Answers, check_answers, choose_recipe
 from .draft import Draft
@@ -15,7 +16,7 @@ from .fine_tuning import put_fine_tuning, put_transformer
 from .found_files import FoundTransformer, look_at_transformer
 from .looking_up import OURS, Findings, look_up
 from .network import put_callbacks, put_network, put_stock_vectors
-from .raw_text import plan_budget, put_pretraining, subwords_objective
+from .raw_text import plan_budget, put_pretraining
 from .stock_parts import default_transformer, stock_config
 from .training_length import (
     plan_fine_tuning,

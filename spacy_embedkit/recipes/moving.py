@@ -31,7 +31,7 @@ POOLINGS = {
     f"reduce_{kind}.v1": f"spacy-embedkit.reduce_{kind}.v1"
     for kind in ("mean", "sum", "max", "first", "last")
 }
-NO_COUNTERPART = "there is no layer here with its weights"
+NO_COUNTERPART = "no layer of this package loads its weights"
 LEFT = {
     "spacy.CharacterEmbed.v1": NO_COUNTERPART,
     "spacy.CharacterEmbed.v2": NO_COUNTERPART,

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Dict, Optional
 
+from ..pretraining.default_block import BATCH_WORDS, make_block
 from .draft import Draft
 from .found_files import RawText
 
-BATCH_WORDS = 2000
 # Of the whole corpus; the rest is held out.
 TRAINED = 0.98
 # Words a second on one core, of the objectives here, with the network of 96 x 4.
@@ -84,7 +84,13 @@ def put_pretraining(
     if budget.limit:
         why += " limit: the first docs, as all would take too long; 0 for all."
     draft.put("corpora.pretrain", reader, why)
-    draft.put("pretraining", _settings(objective, budget))
+    block = make_block(
+        objective,
+        epochs=budget.epochs,
+        steps=budget.steps,
+        warmup_steps=max(1, budget.steps // 10),
+    )
+    draft.put("pretraining", block)
     draft.comments["pretraining"] = (
         "For spacy embedkit pretrain. Training reads it too, to find the layer of the "
         "weights."
@@ -93,48 +99,3 @@ def put_pretraining(
     draft.comments["pretraining.optimizer.learn_rate"] = WHY_RATE
     check = {"@callbacks": "spacy-embedkit.check_tok2vec.v1"}
     draft.put("initialize.before_init", check, WHY_CHECK)
-
-
-def _settings(objective: Dict[str, Any], budget: Budget) -> Dict[str, Any]:
-    return {
-        "max_epochs": budget.epochs,
-        "dropout": 0.0,
-        "n_save_every": None,
-        "n_save_epoch": None,
-        "component": "tok2vec",
-        "layer": "",
-        "corpus": "corpora.pretrain",
-        "batcher": {
-            "@batchers": "spacy.batch_by_words.v1",
-            "size": BATCH_WORDS,
-            "discard_oversize": False,
-            "tolerance": 0.2,
-            "get_length": None,
-        },
-        "objective": objective,
-        "optimizer": {
-            "@optimizers": "Adam.v1",
-            "beta1": 0.9,
-            "beta2": 0.999,
-            "L2_is_weight_decay": True,
-            "L2": 0.01,
-            "grad_clip": 1.0,
-            "use_averages": True,
-            "eps": 1e-8,
-            "learn_rate": {
-                "@schedules": "warmup_linear.v1",
-                "initial_rate": 0.02,
-                "warmup_steps": min(250, max(1, budget.steps // 10)),
-                "total_steps": budget.steps,
-            },
-        },
-    }
-
-
-def subwords_objective() -> Dict[str, Any]:
-    """Settings of the objective that needs nothing but text."""
-    return {
-        "@architectures": "spacy-embedkit.PretrainSubwords.v1",
-        "maxout_pieces": 3,
-        "hidden_size": 300,
-    }
